@@ -307,6 +307,25 @@ struct Bar {
     waits: Vec<(Duration, Duration)>,
 }
 
+impl Bar {
+    /// Returns the bar of a span that is entered inside of `depth` others; none if the span is not
+    /// known.
+    fn begun(recorded: &Recorded, span: u64, at: Duration, depth: usize) -> Option<Self> {
+        let known = recorded.spans.get(&span)?;
+        let task = recorded.tasks.get(&span).filter(|_| !known.is_group);
+        let waits = task.and_then(|task| recorded.waits.get(task));
+        Some(Bar {
+            name: known.name.clone(),
+            is_group: known.is_group,
+            begin: at,
+            end: None,
+            outcome: known.outcome.clone(),
+            depth,
+            waits: waits.cloned().unwrap_or_default(),
+        })
+    }
+}
+
 /// A run, as lanes of bars.
 #[derive(Debug)]
 pub struct Timeline {
@@ -332,26 +351,14 @@ impl Timeline {
             match event {
                 Happened::Cancel(cause) => cancels.push((*at, cause.clone())),
                 Happened::Enter(thread, span) => {
-                    let (Some(lane), Some(known)) =
-                        (by_thread.get(thread), recorded.spans.get(span))
-                    else {
-                        continue;
-                    };
-                    let inside = open.entry(*lane).or_default();
-                    let task = recorded.tasks.get(span);
-                    let waits = task.filter(|_| !known.is_group);
-                    let waits = waits.and_then(|task| recorded.waits.get(task));
-                    let bars = &mut lanes[*lane].1;
-                    inside.push((*span, bars.len()));
-                    bars.push(Bar {
-                        name: known.name.clone(),
-                        is_group: known.is_group,
-                        begin: *at,
-                        end: None,
-                        outcome: known.outcome.clone(),
-                        depth: inside.len() - 1,
-                        waits: waits.cloned().unwrap_or_default(),
-                    });
+                    if let Some(&lane) = by_thread.get(thread) {
+                        let inside = open.entry(lane).or_default();
+                        let bars = &mut lanes[lane].1;
+                        if let Some(bar) = Bar::begun(recorded, *span, *at, inside.len()) {
+                            inside.push((*span, bars.len()));
+                            bars.push(bar);
+                        }
+                    }
                 }
                 Happened::Exit(thread, span) => {
                     let lane = by_thread.get(thread).copied().unwrap_or(usize::MAX);
@@ -366,16 +373,18 @@ impl Timeline {
                 }
             }
         }
+
         let lost = (recorded.lost != 0).then_some((recorded.lost, recorded.lost_from));
         if let Some((_, from)) = lost {
             // Their ends may be missing, so it is not known how long they went on.
-            for (lane, bar) in open
-                .iter()
-                .flat_map(|(lane, inside)| inside.iter().map(|(_, bar)| (*lane, *bar)))
-            {
-                lanes[lane].1[bar].end = Some(from);
+            for (lane, inside) in &open {
+                let bars = &mut lanes[*lane].1;
+                inside
+                    .iter()
+                    .for_each(|(_, bar)| bars[*bar].end = Some(from));
             }
         }
+
         Timeline {
             lanes,
             cancels,

@@ -211,35 +211,29 @@ fn marked(
     if statement.is_empty() {
         return refused("names no statement");
     }
-    let (tokens, form, wrong) = match &entry.change {
-        Change::Insert(code) => (statement.start..statement.start, Form::Insert, code.clone()),
-        Change::Drop | Change::Replace { right: None, .. } => {
-            let run = code.run(&statement);
-            if code.at(run.start) == "let" {
-                return refused("names a `let`: give the right text and the wrong one");
-            }
-            let wrong = match &entry.change {
-                Change::Replace { wrong, .. } => wrong.clone(),
-                _ => String::new(),
-            };
-            (run.clone(), Form::of(code, &run), wrong)
-        }
+
+    let changed = match &entry.change {
+        Change::Insert(_) => Ok((statement.start..statement.start, Form::Insert)),
+        Change::Drop | Change::Replace { right: None, .. } => whole(code, &statement),
         Change::Replace {
-            right: Some(right),
-            wrong,
+            right: Some(right), ..
         } => {
-            let part =
+            let right =
                 Code::parse(right).map_err(|message| Error::new(entries, entry.line, message))?;
-            let mut found = code.find(&statement, &part).into_iter();
-            match (found.next(), found.next()) {
-                (Some(tokens), None) => (tokens.clone(), Form::of(code, &tokens), wrong.clone()),
-                (None, _) => return refused("has a right text that does not stand below its mark"),
-                (Some(_), Some(_)) => {
-                    return refused("has a right text that stands below its mark twice");
-                }
-            }
+            part(code, &statement, &right)
         }
     };
+    let (tokens, form) = match changed {
+        Ok(changed) => changed,
+        Err(message) => return refused(message),
+    };
+
+    let wrong = match &entry.change {
+        Change::Insert(code) => code.clone(),
+        Change::Replace { wrong, .. } => wrong.clone(),
+        Change::Drop => String::new(),
+    };
+
     let span = match form {
         Form::Insert => code.tokens[tokens.start].span.start..code.tokens[tokens.start].span.start,
         Form::Statement | Form::Expression => code.span(&tokens),
@@ -255,6 +249,33 @@ fn marked(
         form,
         wrong,
     })
+}
+
+/// The tokens that a fault changes, and what they are; or why it cannot.
+type Changed = Result<(Range<usize>, Form), &'static str>;
+
+/// Returns the whole statement, for a fault that replaces it or leaves it out.
+fn whole(code: &Code<'_>, statement: &Range<usize>) -> Changed {
+    let run = code.run(statement);
+    if code.at(run.start) == "let" {
+        return Err("names a `let`: give the right text and the wrong one");
+    }
+
+    let form = Form::of(code, &run);
+    Ok((run, form))
+}
+
+/// Returns the one place in the statement where `right` stands.
+fn part(code: &Code<'_>, statement: &Range<usize>, right: &Code<'_>) -> Changed {
+    let mut found = code.find(statement, right).into_iter();
+    match (found.next(), found.next()) {
+        (Some(tokens), None) => {
+            let form = Form::of(code, &tokens);
+            Ok((tokens, form))
+        }
+        (None, _) => Err("has a right text that does not stand below its mark"),
+        (Some(_), Some(_)) => Err("has a right text that stands below its mark twice"),
+    }
 }
 
 /// Writes the text of a file with all of its faults, each with its number.

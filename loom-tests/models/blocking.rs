@@ -9,30 +9,28 @@ use super::{Model, Watched};
 use crate::facade::Track;
 use crate::{CancelToken, abandon, park};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            blocking_park_ends_by_its_cancel,
-            Exhaustive,
-            Exhaustive,
-            "a park that is ended only by a cancel reports the cancel, whenever it comes"
-        ),
-        holds!(
-            blocking_abandoned_code_gives_its_result,
-            Exhaustive,
-            Exhaustive,
-            "a result that comes while its caller begins to wait is returned, and the writes \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        blocking_park_ends_by_its_cancel,
+        Exhaustive,
+        Exhaustive,
+        "a park that is ended only by a cancel reports the cancel, whenever it comes"
+    ),
+    holds!(
+        blocking_abandoned_code_gives_its_result,
+        Exhaustive,
+        Exhaustive,
+        "a result that comes while its caller begins to wait is returned, and the writes \
              before it are visible"
-        ),
-        holds!(
-            blocking_abandon_races_with_result,
-            Preemptions(3),
-            Preemptions(4),
-            "a result that comes while its caller is cancelled is returned or dropped, and does \
+    ),
+    holds!(
+        blocking_abandon_races_with_result,
+        Preemptions(3),
+        Preemptions(4),
+        "a result that comes while its caller is cancelled is returned or dropped, and does \
              not stay behind"
-        ),
-    ]
-}
+    ),
+];
 
 fn blocking_park_ends_by_its_cancel() {
     let token = CancelToken::new();

@@ -10,131 +10,129 @@ use super::support::{Gate, Note, block, must_see, saw, with_pool};
 use super::{Model, Watched};
 use crate::{CallbackGuard, CancelToken, TaskGroup, with_cancel_hook};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            cancel_callback_sees_what_came_before,
-            Exhaustive,
-            Exhaustive,
-            "a callback sees the writes before its registration and before the cancel, and runs \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        cancel_callback_sees_what_came_before,
+        Exhaustive,
+        Exhaustive,
+        "a callback sees the writes before its registration and before the cancel, and runs \
              once"
-        ),
-        breaks!(
-            broken_cancel_registers_after_a_look,
-            "callback-is-registered-after-the-look" in cancel_callback_sees_what_came_before,
-            Exhaustive,
-            "a callback was not run",
-            "a callback that is registered after the check for the cancel is never run"
-        ),
-        holds!(
-            cancel_hook_ends_before_its_region_returns,
-            Exhaustive,
-            Exhaustive,
-            "a cancel hook has ended when its region returns, and sees the writes before it"
-        ),
-        holds!(
-            cancel_callback_runs_while_its_guard_is_dropped,
-            Exhaustive,
-            Exhaustive,
-            "once the guard is dropped, its callback has ended or never runs"
-        ),
-        breaks!(
-            broken_cancel_deregister_does_not_wait,
-            "guard-does-not-wait" in cancel_callback_runs_while_its_guard_is_dropped,
-            Exhaustive,
-            "Causality violation",
-            "a guard that does not wait is dropped while its callback runs"
-        ),
-        holds!(
-            cancel_two_callbacks_deregister_each_other,
-            Preemptions(3),
-            Preemptions(5),
-            "two callbacks that unregister each other both end"
-        ),
-        breaks!(
-            broken_cancel_callbacks_wait_for_each_other,
-            "callbacks-wait-for-each-other" in cancel_two_callbacks_deregister_each_other,
-            Preemptions(3),
-            "deadlock",
-            "two callbacks that wait for each other wait for ever"
-        ),
-        holds!(
-            cancel_callback_uses_its_own_token,
-            Exhaustive,
-            Exhaustive,
-            "a callback may use the token that runs it: cancel it, check it, link to it and \
+    ),
+    breaks!(
+        broken_cancel_registers_after_a_look,
+        "callback-is-registered-after-the-look" in cancel_callback_sees_what_came_before,
+        Exhaustive,
+        "a callback was not run",
+        "a callback that is registered after the check for the cancel is never run"
+    ),
+    holds!(
+        cancel_hook_ends_before_its_region_returns,
+        Exhaustive,
+        Exhaustive,
+        "a cancel hook has ended when its region returns, and sees the writes before it"
+    ),
+    holds!(
+        cancel_callback_runs_while_its_guard_is_dropped,
+        Exhaustive,
+        Exhaustive,
+        "once the guard is dropped, its callback has ended or never runs"
+    ),
+    breaks!(
+        broken_cancel_deregister_does_not_wait,
+        "guard-does-not-wait" in cancel_callback_runs_while_its_guard_is_dropped,
+        Exhaustive,
+        "Causality violation",
+        "a guard that does not wait is dropped while its callback runs"
+    ),
+    holds!(
+        cancel_two_callbacks_deregister_each_other,
+        Preemptions(3),
+        Preemptions(5),
+        "two callbacks that unregister each other both end"
+    ),
+    breaks!(
+        broken_cancel_callbacks_wait_for_each_other,
+        "callbacks-wait-for-each-other" in cancel_two_callbacks_deregister_each_other,
+        Preemptions(3),
+        "deadlock",
+        "two callbacks that wait for each other wait for ever"
+    ),
+    holds!(
+        cancel_callback_uses_its_own_token,
+        Exhaustive,
+        Exhaustive,
+        "a callback may use the token that runs it: cancel it, check it, link to it and \
              register with it"
-        ),
-        breaks!(
-            broken_cancel_callback_under_the_lock,
-            "callback-runs-under-the-lock" in cancel_callback_uses_its_own_token,
-            Exhaustive,
-            "deadlock",
-            "a callback that runs under the lock of its token cannot use that token"
-        ),
-        holds!(
-            cancel_callback_waits_for_a_scope_below,
-            Preemptions(3),
-            Preemptions(4),
-            "a callback may wait until a scope below its token, or beside it, has ended"
-        ),
-        breaks!(
-            broken_cancel_callbacks_before_quiet_nodes,
-            "callbacks-run-before-quiet-nodes" in cancel_callback_waits_for_a_scope_below,
-            Preemptions(3),
-            "deadlock",
-            "a scope waits for ever for the callback of a token above it, if that callback waits \
-             for the scope"
-        ),
-        holds!(
-            cancel_callback_waits_for_a_waiter,
-            Exhaustive,
-            Exhaustive,
-            "a callback may wait until a thread that waits for its token has continued"
-        ),
-        breaks!(
-            broken_cancel_callbacks_before_waiters,
-            "callbacks-run-before-waiters-wake" in cancel_callback_waits_for_a_waiter,
-            Exhaustive,
-            "deadlock",
-            "a thread that waits for a token and is woken after the callbacks is never woken if a \
-             callback waits for it"
-        ),
-        holds!(
-            cancel_hook_waits_for_a_sleeper,
-            Preemptions(3),
-            Preemptions(4),
-            "a cancel hook may wait until a thread that sleeps in the same scope has continued"
-        ),
-        holds!(
-            cancel_returns_after_all_of_its_hooks,
-            Preemptions(3),
-            Exhaustive,
-            "a cancel with several hooks returns when all have ended, whichever thread runs them"
-        ),
-        breaks!(
-            broken_cancel_returns_while_hooks_run,
-            "cancel-leaves-its-hooks" in cancel_returns_after_all_of_its_hooks,
-            Preemptions(2),
-            "Causality violation",
-            "a cancel that does not wait for the hooks on a worker returns before they have ended"
-        ),
-        holds!(
-            cancel_hook_waits_for_another_hook,
-            Preemptions(3),
-            Exhaustive,
-            "one hook of a cancel does not delay another"
-        ),
-        breaks!(
-            broken_cancel_hooks_before_wakes,
-            "hooks-run-before-sleepers-wake" in cancel_hook_waits_for_a_sleeper,
-            Preemptions(3),
-            "deadlock",
-            "a thread that sleeps and is woken after the hooks is never woken if a hook waits for \
-             it"
-        ),
-    ]
-}
+    ),
+    breaks!(
+        broken_cancel_callback_under_the_lock,
+        "callback-runs-under-the-lock" in cancel_callback_uses_its_own_token,
+        Exhaustive,
+        "deadlock",
+        "a callback that runs under the lock of its token cannot use that token"
+    ),
+    holds!(
+        cancel_callback_waits_for_a_scope_below,
+        Preemptions(3),
+        Preemptions(4),
+        "a callback may wait until a scope below its token, or beside it, has ended"
+    ),
+    breaks!(
+        broken_cancel_callbacks_before_quiet_nodes,
+        "callbacks-run-before-quiet-nodes" in cancel_callback_waits_for_a_scope_below,
+        Preemptions(3),
+        "deadlock",
+        "a scope waits for ever for the callback of a token above it, if that callback waits \
+         for the scope"
+    ),
+    holds!(
+        cancel_callback_waits_for_a_waiter,
+        Exhaustive,
+        Exhaustive,
+        "a callback may wait until a thread that waits for its token has continued"
+    ),
+    breaks!(
+        broken_cancel_callbacks_before_waiters,
+        "callbacks-run-before-waiters-wake" in cancel_callback_waits_for_a_waiter,
+        Exhaustive,
+        "deadlock",
+        "a thread that waits for a token and is woken after the callbacks is never woken if a \
+         callback waits for it"
+    ),
+    holds!(
+        cancel_hook_waits_for_a_sleeper,
+        Preemptions(3),
+        Preemptions(4),
+        "a cancel hook may wait until a thread that sleeps in the same scope has continued"
+    ),
+    holds!(
+        cancel_returns_after_all_of_its_hooks,
+        Preemptions(3),
+        Exhaustive,
+        "a cancel with several hooks returns when all have ended, whichever thread runs them"
+    ),
+    breaks!(
+        broken_cancel_returns_while_hooks_run,
+        "cancel-leaves-its-hooks" in cancel_returns_after_all_of_its_hooks,
+        Preemptions(2),
+        "Causality violation",
+        "a cancel that does not wait for the hooks on a worker returns before they have ended"
+    ),
+    holds!(
+        cancel_hook_waits_for_another_hook,
+        Preemptions(3),
+        Exhaustive,
+        "one hook of a cancel does not delay another"
+    ),
+    breaks!(
+        broken_cancel_hooks_before_wakes,
+        "hooks-run-before-sleepers-wake" in cancel_hook_waits_for_a_sleeper,
+        Preemptions(3),
+        "deadlock",
+        "a thread that sleeps and is woken after the hooks is never woken if a hook waits for \
+         it"
+    ),
+];
 
 fn cancel_callback_sees_what_came_before() {
     must_see([

@@ -11,142 +11,140 @@ use super::{Model, Watched};
 use crate::cancel::{Node, context};
 use crate::{CancelCause, CancelToken, checkpoint, is_cancelled};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            cancel_races_with_new_child,
-            Exhaustive,
-            Exhaustive,
-            "a child made while its parent is cancelled is cancelled too, and so is its own child"
-        ),
-        breaks!(
-            broken_cancel_adopt_outside_the_lock,
-            "child-is-listed-after-the-look" in cancel_races_with_new_child,
-            Exhaustive,
-            "a child missed the cancel",
-            "a child that is listed after it checked its parent misses the cancel"
-        ),
-        holds!(
-            cancel_of_two_parents_at_once,
-            Preemptions(3),
-            Preemptions(4),
-            "a token linked to two tokens that are cancelled at the same time is cancelled once, \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        cancel_races_with_new_child,
+        Exhaustive,
+        Exhaustive,
+        "a child made while its parent is cancelled is cancelled too, and so is its own child"
+    ),
+    breaks!(
+        broken_cancel_adopt_outside_the_lock,
+        "child-is-listed-after-the-look" in cancel_races_with_new_child,
+        Exhaustive,
+        "a child missed the cancel",
+        "a child that is listed after it checked its parent misses the cancel"
+    ),
+    holds!(
+        cancel_of_two_parents_at_once,
+        Preemptions(3),
+        Preemptions(4),
+        "a token linked to two tokens that are cancelled at the same time is cancelled once, \
              by one of them"
-        ),
-        holds!(
-            cancel_races_with_wait,
-            Exhaustive,
-            Exhaustive,
-            "a cancel at any moment ends a wait in its scope, with the cause"
-        ),
-        holds!(
-            cancel_seen_has_its_cause_and_what_came_before,
-            Exhaustive,
-            Exhaustive,
-            "a thread that sees a token cancelled gets the cause, and sees the writes before the \
+    ),
+    holds!(
+        cancel_races_with_wait,
+        Exhaustive,
+        Exhaustive,
+        "a cancel at any moment ends a wait in its scope, with the cause"
+    ),
+    holds!(
+        cancel_seen_has_its_cause_and_what_came_before,
+        Exhaustive,
+        Exhaustive,
+        "a thread that sees a token cancelled gets the cause, and sees the writes before the \
              cancel"
-        ),
-        holds!(
-            cancel_seen_at_a_checkpoint_shows_what_came_before,
-            Exhaustive,
-            Exhaustive,
-            "a thread that sees a cancel at a check sees the writes before the cancel"
-        ),
-        breaks!(
-            broken_cancel_check_believes_the_mark,
-            "check-believes-the-mark" in cancel_seen_at_a_checkpoint_shows_what_came_before,
-            Exhaustive,
-            "Causality violation",
-            "a check that finds the thread marked and does not ask the token misses the writes \
-             before the cancel"
-        ),
-        holds!(
-            cancel_ends_a_wait_that_sees_what_came_before,
-            Preemptions(3),
-            Preemptions(4),
-            "a wait for a token sees the writes before its cancel, also if it checks before it is \
+    ),
+    holds!(
+        cancel_seen_at_a_checkpoint_shows_what_came_before,
+        Exhaustive,
+        Exhaustive,
+        "a thread that sees a cancel at a check sees the writes before the cancel"
+    ),
+    breaks!(
+        broken_cancel_check_believes_the_mark,
+        "check-believes-the-mark" in cancel_seen_at_a_checkpoint_shows_what_came_before,
+        Exhaustive,
+        "Causality violation",
+        "a check that finds the thread marked and does not ask the token misses the writes \
+         before the cancel"
+    ),
+    holds!(
+        cancel_ends_a_wait_that_sees_what_came_before,
+        Preemptions(3),
+        Preemptions(4),
+        "a wait for a token sees the writes before its cancel, also if it checks before it is \
              woken"
-        ),
-        holds!(
-            cancel_deadline_passed_shows_what_came_before_its_move,
-            Preemptions(3),
-            Exhaustive,
-            "a thread that finds a moved deadline passed sees the writes before the move"
-        ),
-        holds!(
-            cancel_seen_in_a_child_shows_what_came_before,
-            Exhaustive,
-            Exhaustive,
-            "a thread that sees a child cancelled sees the writes before the cancel of its parent"
-        ),
-        holds!(
-            cancel_linked_token_is_dropped_while_parents_cancel,
-            Preemptions(3),
-            Preemptions(4),
-            "a token may be dropped while two of its parents are cancelled, and the third parent \
+    ),
+    holds!(
+        cancel_deadline_passed_shows_what_came_before_its_move,
+        Preemptions(3),
+        Exhaustive,
+        "a thread that finds a moved deadline passed sees the writes before the move"
+    ),
+    holds!(
+        cancel_seen_in_a_child_shows_what_came_before,
+        Exhaustive,
+        Exhaustive,
+        "a thread that sees a child cancelled sees the writes before the cancel of its parent"
+    ),
+    holds!(
+        cancel_linked_token_is_dropped_while_parents_cancel,
+        Preemptions(3),
+        Preemptions(4),
+        "a token may be dropped while two of its parents are cancelled, and the third parent \
              stays usable"
-        ),
-        breaks!(
-            broken_cancel_children_under_the_lock,
-            "children-are-marked-under-the-lock" in cancel_linked_token_is_dropped_while_parents_cancel,
-            Preemptions(3),
-            "deadlock",
-            "a child cannot leave its parent if a cancel drops its last reference under the \
-             parent's lock"
-        ),
-        holds!(
-            cancel_late_wake_does_not_end_the_next_wait,
-            Preemptions(3),
-            Preemptions(5),
-            "a wait for one token is not ended by the cancel of the previous token"
-        ),
-        holds!(
-            cancel_mark_stays_out_of_the_next_scope,
-            Exhaustive,
-            Exhaustive,
-            "the cancel of a scope that a thread leaves does not reach the next scope it enters"
-        ),
-        breaks!(
-            broken_cancel_mark_outside_the_lock,
-            "slots-are-marked-outside-the-lock" in cancel_mark_stays_out_of_the_next_scope,
-            Exhaustive,
-            "marked by a scope it has left",
-            "a mark that is set outside the lock reaches a thread that has left the scope"
-        ),
-        holds!(
-            cancel_nested_scopes_are_entered_and_left,
-            Preemptions(3),
-            Preemptions(4),
-            "a thread that enters and leaves nested scopes sees the cancel of its current scope, \
+    ),
+    breaks!(
+        broken_cancel_children_under_the_lock,
+        "children-are-marked-under-the-lock" in cancel_linked_token_is_dropped_while_parents_cancel,
+        Preemptions(3),
+        "deadlock",
+        "a child cannot leave its parent if a cancel drops its last reference under the \
+         parent's lock"
+    ),
+    holds!(
+        cancel_late_wake_does_not_end_the_next_wait,
+        Preemptions(3),
+        Preemptions(5),
+        "a wait for one token is not ended by the cancel of the previous token"
+    ),
+    holds!(
+        cancel_mark_stays_out_of_the_next_scope,
+        Exhaustive,
+        Exhaustive,
+        "the cancel of a scope that a thread leaves does not reach the next scope it enters"
+    ),
+    breaks!(
+        broken_cancel_mark_outside_the_lock,
+        "slots-are-marked-outside-the-lock" in cancel_mark_stays_out_of_the_next_scope,
+        Exhaustive,
+        "marked by a scope it has left",
+        "a mark that is set outside the lock reaches a thread that has left the scope"
+    ),
+    holds!(
+        cancel_nested_scopes_are_entered_and_left,
+        Preemptions(3),
+        Preemptions(4),
+        "a thread that enters and leaves nested scopes sees the cancel of its current scope, \
              at each check"
-        ),
-        holds!(
-            cancel_deadline_races_with_wait,
-            Preemptions(3),
-            Preemptions(4),
-            "a deadline that passes at any moment ends a wait in its scope"
-        ),
-        holds!(
-            cancel_deadline_races_with_cancel,
-            Preemptions(3),
-            Preemptions(5),
-            "a deadline and a cancel at the same time cancel once, with one cause"
-        ),
-        holds!(
-            cancel_deadline_races_with_new_child,
-            Exhaustive,
-            Exhaustive,
-            "a child made while its parent gets a deadline has it too"
-        ),
-        holds!(
-            cancel_shield_is_lifted_while_outer_is_cancelled,
-            Exhaustive,
-            Exhaustive,
-            "at the end of a shield's time the outer cancel reaches the hidden code, whichever \
+    ),
+    holds!(
+        cancel_deadline_races_with_wait,
+        Preemptions(3),
+        Preemptions(4),
+        "a deadline that passes at any moment ends a wait in its scope"
+    ),
+    holds!(
+        cancel_deadline_races_with_cancel,
+        Preemptions(3),
+        Preemptions(5),
+        "a deadline and a cancel at the same time cancel once, with one cause"
+    ),
+    holds!(
+        cancel_deadline_races_with_new_child,
+        Exhaustive,
+        Exhaustive,
+        "a child made while its parent gets a deadline has it too"
+    ),
+    holds!(
+        cancel_shield_is_lifted_while_outer_is_cancelled,
+        Exhaustive,
+        Exhaustive,
+        "at the end of a shield's time the outer cancel reaches the hidden code, whichever \
              comes first"
-        ),
-    ]
-}
+    ),
+];
 
 /// Longer than a model runs.
 const LONG: Duration = Duration::from_secs(1 << 30);

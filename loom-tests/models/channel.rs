@@ -14,216 +14,214 @@ use crate::channel::{Disconnected, RecvError, SendError, bounded, unbounded};
 use crate::facade::Track;
 use crate::{CancelToken, TaskId};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            channel_send_against_cancel,
-            Preemptions(3),
-            Preemptions(4),
-            "the message of a cancelled send is delivered or given back, never both and never \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        channel_send_against_cancel,
+        Preemptions(3),
+        Preemptions(4),
+        "the message of a cancelled send is delivered or given back, never both and never \
              neither"
-        ),
-        breaks!(
-            broken_channel_send_looks_before_it_takes_back,
-            "wait-settles-after-the-look" in channel_send_against_cancel,
-            Preemptions(3),
-            "invalid key",
-            "a cancelled sender that checks in one critical section and takes back in another \
-             finds its message gone"
-        ),
-        holds!(
-            channel_recv_against_cancel,
-            Preemptions(3),
-            Preemptions(4),
-            "a message for a cancelled receiver is received by it or by the next"
-        ),
-        breaks!(
-            broken_channel_cancelled_receiver_leaves_message,
-            "cancel-beats-the-grant" in channel_recv_against_cancel,
-            Preemptions(3),
-            "deadlock",
-            "a cancelled receiver that was woken for a message and does not take it leaves the \
-             next one asleep beside it"
-        ),
-        holds!(
-            channel_cancelled_receiver_is_not_told,
-            Preemptions(2),
-            Preemptions(3),
-            "a message that comes after a receiver was cancelled is received by another"
-        ),
-        breaks!(
-            broken_channel_cancelled_receiver_stays,
-            "cancelled-waiter-stays" in channel_cancelled_receiver_is_not_told,
-            Preemptions(2),
-            "deadlock",
-            "a cancelled receiver that stays in the queue is woken for a message that it never \
-             takes"
-        ),
-        holds!(
-            channel_last_sender_against_recv,
-            Exhaustive,
-            Exhaustive,
-            "the drop of the last sender ends a receive"
-        ),
-        breaks!(
-            broken_channel_last_sender_tells_no_receiver,
-            "last-sender-tells-nothing" in channel_last_sender_against_recv,
-            Exhaustive,
-            "deadlock",
-            "a last sender that wakes no waiter leaves the receivers waiting"
-        ),
-        holds!(
-            channel_last_receiver_against_send,
-            Exhaustive,
-            Exhaustive,
-            "the drop of the last receiver gives a message back, or drops it if it was delivered"
-        ),
-        breaks!(
-            broken_channel_last_receiver_tells_no_sender,
-            "last-receiver-tells-nothing" in channel_last_receiver_against_send,
-            Exhaustive,
-            "deadlock",
-            "a last receiver that wakes no waiter leaves the senders waiting"
-        ),
-        holds!(
-            channel_ill_sender_against_last_sender,
-            Preemptions(3),
-            Preemptions(4),
-            "a receiver that finds no sender left also finds the sender that was dropped by a \
+    ),
+    breaks!(
+        broken_channel_send_looks_before_it_takes_back,
+        "wait-settles-after-the-look" in channel_send_against_cancel,
+        Preemptions(3),
+        "invalid key",
+        "a cancelled sender that checks in one critical section and takes back in another \
+         finds its message gone"
+    ),
+    holds!(
+        channel_recv_against_cancel,
+        Preemptions(3),
+        Preemptions(4),
+        "a message for a cancelled receiver is received by it or by the next"
+    ),
+    breaks!(
+        broken_channel_cancelled_receiver_leaves_message,
+        "cancel-beats-the-grant" in channel_recv_against_cancel,
+        Preemptions(3),
+        "deadlock",
+        "a cancelled receiver that was woken for a message and does not take it leaves the \
+         next one asleep beside it"
+    ),
+    holds!(
+        channel_cancelled_receiver_is_not_told,
+        Preemptions(2),
+        Preemptions(3),
+        "a message that comes after a receiver was cancelled is received by another"
+    ),
+    breaks!(
+        broken_channel_cancelled_receiver_stays,
+        "cancelled-waiter-stays" in channel_cancelled_receiver_is_not_told,
+        Preemptions(2),
+        "deadlock",
+        "a cancelled receiver that stays in the queue is woken for a message that it never \
+         takes"
+    ),
+    holds!(
+        channel_last_sender_against_recv,
+        Exhaustive,
+        Exhaustive,
+        "the drop of the last sender ends a receive"
+    ),
+    breaks!(
+        broken_channel_last_sender_tells_no_receiver,
+        "last-sender-tells-nothing" in channel_last_sender_against_recv,
+        Exhaustive,
+        "deadlock",
+        "a last sender that wakes no waiter leaves the receivers waiting"
+    ),
+    holds!(
+        channel_last_receiver_against_send,
+        Exhaustive,
+        Exhaustive,
+        "the drop of the last receiver gives a message back, or drops it if it was delivered"
+    ),
+    breaks!(
+        broken_channel_last_receiver_tells_no_sender,
+        "last-receiver-tells-nothing" in channel_last_receiver_against_send,
+        Exhaustive,
+        "deadlock",
+        "a last receiver that wakes no waiter leaves the senders waiting"
+    ),
+    holds!(
+        channel_ill_sender_against_last_sender,
+        Preemptions(3),
+        Preemptions(4),
+        "a receiver that finds no sender left also finds the sender that was dropped by a \
              failing task"
-        ),
-        breaks!(
-            broken_channel_ill_sender_is_noted_late,
-            "sender-is-noted-late" in channel_ill_sender_against_last_sender,
-            Preemptions(2),
-            "a cut stream looks complete",
-            "a failed end that is recorded after it is counted off is missed by a receiver that \
-             looks in between"
-        ),
-        holds!(
-            channel_ill_receiver_against_last_receiver,
-            Preemptions(3),
-            Preemptions(4),
-            "a sender that finds no receiver left also finds the receiver that was dropped by a \
+    ),
+    breaks!(
+        broken_channel_ill_sender_is_noted_late,
+        "sender-is-noted-late" in channel_ill_sender_against_last_sender,
+        Preemptions(2),
+        "a cut stream looks complete",
+        "a failed end that is recorded after it is counted off is missed by a receiver that \
+         looks in between"
+    ),
+    holds!(
+        channel_ill_receiver_against_last_receiver,
+        Preemptions(3),
+        Preemptions(4),
+        "a sender that finds no receiver left also finds the receiver that was dropped by a \
              failing task"
-        ),
-        breaks!(
-            broken_channel_ill_receiver_is_noted_late,
-            "receiver-is-noted-late" in channel_ill_receiver_against_last_receiver,
-            Preemptions(2),
-            "a cut stream looks complete",
-            "a failed end that is recorded after it is counted off is missed by a sender that \
-             looks in between"
-        ),
-        holds!(
-            channel_room_against_two_senders,
-            Preemptions(3),
-            Preemptions(4),
-            "two messages pass through a channel with room for one"
-        ),
-        holds!(
-            channel_room_lets_a_sender_go_on,
-            Exhaustive,
-            Exhaustive,
-            "a receive from a full channel lets a sender continue, even if no message is received \
+    ),
+    breaks!(
+        broken_channel_ill_receiver_is_noted_late,
+        "receiver-is-noted-late" in channel_ill_receiver_against_last_receiver,
+        Preemptions(2),
+        "a cut stream looks complete",
+        "a failed end that is recorded after it is counted off is missed by a sender that \
+         looks in between"
+    ),
+    holds!(
+        channel_room_against_two_senders,
+        Preemptions(3),
+        Preemptions(4),
+        "two messages pass through a channel with room for one"
+    ),
+    holds!(
+        channel_room_lets_a_sender_go_on,
+        Exhaustive,
+        Exhaustive,
+        "a receive from a full channel lets a sender continue, even if no message is received \
              after it"
-        ),
-        breaks!(
-            broken_channel_room_is_left_empty,
-            "room-is-left-empty" in channel_room_lets_a_sender_go_on,
-            Exhaustive,
-            "deadlock",
-            "a receiver that takes a message and does not look for senders leaves one waiting \
-             although there is room"
-        ),
-        holds!(
-            channel_last_receiver_drops_messages,
-            Exhaustive,
-            Exhaustive,
-            "no message stays in a channel after its last receiver, whether it was sent before \
+    ),
+    breaks!(
+        broken_channel_room_is_left_empty,
+        "room-is-left-empty" in channel_room_lets_a_sender_go_on,
+        Exhaustive,
+        "deadlock",
+        "a receiver that takes a message and does not look for senders leaves one waiting \
+         although there is room"
+    ),
+    holds!(
+        channel_last_receiver_drops_messages,
+        Exhaustive,
+        Exhaustive,
+        "no message stays in a channel after its last receiver, whether it was sent before \
              the drop or during it"
-        ),
-        breaks!(
-            broken_channel_last_receiver_leaves_messages,
-            "last-receiver-leaves-the-messages" in channel_last_receiver_drops_messages,
-            Exhaustive,
-            "a message is kept for no receiver",
-            "a last receiver that does not drop the messages leaves them there for as long as \
-             there are senders"
-        ),
-        holds!(
-            channel_rendezvous_happens_before,
-            Exhaustive,
-            Exhaustive,
-            "the work before a send happens before the return of the receive, also in a channel \
+    ),
+    breaks!(
+        broken_channel_last_receiver_leaves_messages,
+        "last-receiver-leaves-the-messages" in channel_last_receiver_drops_messages,
+        Exhaustive,
+        "a message is kept for no receiver",
+        "a last receiver that does not drop the messages leaves them there for as long as \
+         there are senders"
+    ),
+    holds!(
+        channel_rendezvous_happens_before,
+        Exhaustive,
+        Exhaustive,
+        "the work before a send happens before the return of the receive, also in a channel \
              without room"
-        ),
-        holds!(
-            channel_rendezvous_is_handed_over,
-            Preemptions(3),
-            Exhaustive,
-            "a message sent through a channel without room goes to the waiting receiver, and is \
+    ),
+    holds!(
+        channel_rendezvous_is_handed_over,
+        Preemptions(3),
+        Exhaustive,
+        "a message sent through a channel without room goes to the waiting receiver, and is \
              never in the channel"
-        ),
-        breaks!(
-            broken_channel_rendezvous_is_left_in_the_channel,
-            "message-is-left-in-the-channel" in channel_rendezvous_is_handed_over,
-            Preemptions(2),
-            "a channel without room holds a message",
-            "a message that is left in the channel for a woken receiver is taken by another thread"
-        ),
-        holds!(
-            channel_rendezvous_recv_against_cancel,
-            Preemptions(3),
-            Preemptions(4),
-            "a cancelled receiver returns the message that it was handed, and a message that was \
+    ),
+    breaks!(
+        broken_channel_rendezvous_is_left_in_the_channel,
+        "message-is-left-in-the-channel" in channel_rendezvous_is_handed_over,
+        Preemptions(2),
+        "a channel without room holds a message",
+        "a message that is left in the channel for a woken receiver is taken by another thread"
+    ),
+    holds!(
+        channel_rendezvous_recv_against_cancel,
+        Preemptions(3),
+        Preemptions(4),
+        "a cancelled receiver returns the message that it was handed, and a message that was \
              not handed over is given back"
-        ),
-        breaks!(
-            broken_channel_rendezvous_recv_drops_message,
-            "cancel-beats-the-grant" in channel_rendezvous_recv_against_cancel,
-            Preemptions(3),
-            "sent and not received",
-            "a cancelled receiver that drops the message it was handed loses it"
-        ),
-        holds!(
-            channel_two_receivers_two_messages,
-            Preemptions(3),
-            Preemptions(4),
-            "each of two receivers gets one of two messages, whichever receiver is woken"
-        ),
-        holds!(
-            channel_two_receivers_room_for_one,
-            Preemptions(2),
-            Preemptions(3),
-            "each of two receivers gets one of two messages, also where the second has to wait \
+    ),
+    breaks!(
+        broken_channel_rendezvous_recv_drops_message,
+        "cancel-beats-the-grant" in channel_rendezvous_recv_against_cancel,
+        Preemptions(3),
+        "sent and not received",
+        "a cancelled receiver that drops the message it was handed loses it"
+    ),
+    holds!(
+        channel_two_receivers_two_messages,
+        Preemptions(3),
+        Preemptions(4),
+        "each of two receivers gets one of two messages, whichever receiver is woken"
+    ),
+    holds!(
+        channel_two_receivers_room_for_one,
+        Preemptions(2),
+        Preemptions(3),
+        "each of two receivers gets one of two messages, also where the second has to wait \
              for room"
-        ),
-        breaks!(
-            broken_channel_room_is_filled_silently,
-            "room-is-filled-silently" in channel_two_receivers_room_for_one,
-            Preemptions(2),
-            "deadlock",
-            "a message that moves in from the queue of senders and wakes no receiver leaves a \
-             receiver asleep beside it"
-        ),
-        holds!(
-            channel_cancel_of_both_ends,
-            Preemptions(2),
-            Preemptions(4),
-            "if a cancel reaches both ends of a channel, in any order, neither of them reports \
+    ),
+    breaks!(
+        broken_channel_room_is_filled_silently,
+        "room-is-filled-silently" in channel_two_receivers_room_for_one,
+        Preemptions(2),
+        "deadlock",
+        "a message that moves in from the queue of senders and wakes no receiver leaves a \
+         receiver asleep beside it"
+    ),
+    holds!(
+        channel_cancel_of_both_ends,
+        Preemptions(2),
+        Preemptions(4),
+        "if a cancel reaches both ends of a channel, in any order, neither of them reports \
              that the other is disconnected"
-        ),
-        breaks!(
-            broken_channel_cancel_reaches_one_end_first,
-            "own-node-alone-is-asked" in channel_cancel_of_both_ends,
-            Preemptions(2),
-            "was told of an end",
-            "a call that asks only its own node reports a disconnect caused by a cancel that \
-             has not reached it yet"
-        ),
-    ]
-}
+    ),
+    breaks!(
+        broken_channel_cancel_reaches_one_end_first,
+        "own-node-alone-is-asked" in channel_cancel_of_both_ends,
+        Preemptions(2),
+        "was told of an end",
+        "a call that asks only its own node reports a disconnect caused by a cancel that \
+         has not reached it yet"
+    ),
+];
 
 fn channel_send_against_cancel() {
     let (sender, receiver) = bounded(0);

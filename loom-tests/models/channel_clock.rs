@@ -15,79 +15,77 @@ use crate::facade::{now, pass, start_clock};
 /// Much longer than a model takes.
 const HOUR: Duration = Duration::from_secs(3_600);
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            channel_tick_against_two_receivers,
-            Preemptions(3),
-            Preemptions(4),
-            "a tick that comes due while two receivers wait is received by one of them"
-        ),
-        breaks!(
-            broken_channel_tick_is_found_and_taken,
-            "tick-is-found-and-then-taken" in channel_tick_against_two_receivers,
-            Preemptions(3),
-            "left == right",
-            "a tick that is found due in one critical section and taken in another is received \
-             twice"
-        ),
-        holds!(
-            channel_after_comes_due_while_two_wait,
-            Preemptions(2),
-            Preemptions(3),
-            "if two receivers wait for one message of the clock, one receives it, and the other \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        channel_tick_against_two_receivers,
+        Preemptions(3),
+        Preemptions(4),
+        "a tick that comes due while two receivers wait is received by one of them"
+    ),
+    breaks!(
+        broken_channel_tick_is_found_and_taken,
+        "tick-is-found-and-then-taken" in channel_tick_against_two_receivers,
+        Preemptions(3),
+        "left == right",
+        "a tick that is found due in one critical section and taken in another is received \
+         twice"
+    ),
+    holds!(
+        channel_after_comes_due_while_two_wait,
+        Preemptions(2),
+        Preemptions(3),
+        "if two receivers wait for one message of the clock, one receives it, and the other \
              waits until it is cancelled"
-        ),
-        breaks!(
-            broken_channel_after_is_found_and_taken,
-            "tick-is-found-and-then-taken" in channel_after_comes_due_while_two_wait,
-            Preemptions(2),
-            "left == right",
-            "a message of the clock that is found due in one critical section and taken in \
-             another is received twice"
-        ),
-        holds!(
-            channel_select_against_the_clock,
-            Exhaustive,
-            Exhaustive,
-            "a select beside an idle channel ends when its case of the clock is due"
-        ),
-        breaks!(
-            broken_channel_select_ignores_the_clock,
-            "select-ignores-the-clock" in channel_select_against_the_clock,
-            Exhaustive,
-            "deadlock",
-            "a select that waits only for its queues sleeps although a message of the clock is due"
-        ),
-        holds!(
-            channel_select_between_the_clock_and_a_message,
-            Preemptions(3),
-            Preemptions(4),
-            "if a message and a message of the clock come at the same time, a select takes one, \
+    ),
+    breaks!(
+        broken_channel_after_is_found_and_taken,
+        "tick-is-found-and-then-taken" in channel_after_comes_due_while_two_wait,
+        Preemptions(2),
+        "left == right",
+        "a message of the clock that is found due in one critical section and taken in \
+         another is received twice"
+    ),
+    holds!(
+        channel_select_against_the_clock,
+        Exhaustive,
+        Exhaustive,
+        "a select beside an idle channel ends when its case of the clock is due"
+    ),
+    breaks!(
+        broken_channel_select_ignores_the_clock,
+        "select-ignores-the-clock" in channel_select_against_the_clock,
+        Exhaustive,
+        "deadlock",
+        "a select that waits only for its queues sleeps although a message of the clock is due"
+    ),
+    holds!(
+        channel_select_between_the_clock_and_a_message,
+        Preemptions(3),
+        Preemptions(4),
+        "if a message and a message of the clock come at the same time, a select takes one, \
              and the other stays"
-        ),
-        holds!(
-            channel_select_times_out_with_a_grant,
-            Preemptions(2),
-            Preemptions(3),
-            "a select that is told of a message, loses it to another thread, and is at its limit \
+    ),
+    holds!(
+        channel_select_times_out_with_a_grant,
+        Preemptions(2),
+        Preemptions(3),
+        "a select that is told of a message, loses it to another thread, and is at its limit \
              by then, finds the message that came before the limit"
-        ),
-        breaks!(
-            broken_channel_select_times_out_with_a_grant,
-            "select-times-out-with-a-grant" in channel_select_times_out_with_a_grant,
-            Preemptions(2),
-            "missed a message",
-            "a select that was told of one message is not told of the next, and must look again"
-        ),
-        holds!(
-            channel_clock_against_cancel,
-            Preemptions(3),
-            Exhaustive,
-            "a receive that is cancelled as its message comes due returns the message or leaves it"
-        ),
-    ]
-}
+    ),
+    breaks!(
+        broken_channel_select_times_out_with_a_grant,
+        "select-times-out-with-a-grant" in channel_select_times_out_with_a_grant,
+        Preemptions(2),
+        "missed a message",
+        "a select that was told of one message is not told of the next, and must look again"
+    ),
+    holds!(
+        channel_clock_against_cancel,
+        Preemptions(3),
+        Exhaustive,
+        "a receive that is cancelled as its message comes due returns the message or leaves it"
+    ),
+];
 
 fn channel_tick_against_two_receivers() {
     start_clock();

@@ -11,163 +11,161 @@ use crate::CancelToken;
 use crate::channel::{RecvError, bounded, select, unbounded};
 use crate::facade::Track;
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            channel_select_against_two_senders,
-            Preemptions(3),
-            Preemptions(4),
-            "a select takes one of two messages, and the other stays"
-        ),
-        holds!(
-            channel_select_against_two_rendezvous,
-            Preemptions(3),
-            Preemptions(4),
-            "a select ends one of two sends that wait for a receiver, and the other keeps waiting"
-        ),
-        breaks!(
-            broken_channel_select_is_claimed_twice,
-            "wait-is-claimed-twice" in channel_select_against_two_rendezvous,
-            Preemptions(3),
-            "left == right",
-            "two senders that both end the wait of one select both believe that their message was \
-             received"
-        ),
-        holds!(
-            channel_select_against_one_sender,
-            Exhaustive,
-            Exhaustive,
-            "a message that comes at any moment ends a select"
-        ),
-        breaks!(
-            broken_channel_select_enters_unseeing,
-            "select-misses-a-message" in channel_select_against_one_sender,
-            Preemptions(2),
-            "deadlock",
-            "a select that enters a queue without checking the channel sleeps beside its message"
-        ),
-        breaks!(
-            broken_channel_select_misses_a_waiting_sender,
-            "select-misses-a-waiting-sender" in channel_select_against_two_rendezvous,
-            Preemptions(2),
-            "deadlock",
-            "a select that enters a queue without checking for waiting senders sleeps beside one"
-        ),
-        holds!(
-            channel_select_send_against_room,
-            Exhaustive,
-            Exhaustive,
-            "the room that a receive makes in one of its channels ends a select that sends"
-        ),
-        breaks!(
-            broken_channel_select_misses_room,
-            "select-misses-room" in channel_select_send_against_room,
-            Exhaustive,
-            "deadlock",
-            "a select that enters a queue without checking for room sleeps beside it"
-        ),
-        holds!(
-            channel_select_against_cancel,
-            Preemptions(3),
-            Preemptions(4),
-            "a message for a cancelled select is received by it or stays"
-        ),
-        breaks!(
-            broken_channel_cancelled_select_drops_message,
-            "cancelled-select-drops-its-message" in channel_select_against_cancel,
-            Preemptions(2),
-            "lost",
-            "a cancelled select that drops its grant loses a message"
-        ),
-        holds!(
-            channel_select_send_against_cancel,
-            Preemptions(3),
-            Preemptions(4),
-            "the message of a cancelled select is received, and the work before the receive \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        channel_select_against_two_senders,
+        Preemptions(3),
+        Preemptions(4),
+        "a select takes one of two messages, and the other stays"
+    ),
+    holds!(
+        channel_select_against_two_rendezvous,
+        Preemptions(3),
+        Preemptions(4),
+        "a select ends one of two sends that wait for a receiver, and the other keeps waiting"
+    ),
+    breaks!(
+        broken_channel_select_is_claimed_twice,
+        "wait-is-claimed-twice" in channel_select_against_two_rendezvous,
+        Preemptions(3),
+        "left == right",
+        "two senders that both end the wait of one select both believe that their message was \
+         received"
+    ),
+    holds!(
+        channel_select_against_one_sender,
+        Exhaustive,
+        Exhaustive,
+        "a message that comes at any moment ends a select"
+    ),
+    breaks!(
+        broken_channel_select_enters_unseeing,
+        "select-misses-a-message" in channel_select_against_one_sender,
+        Preemptions(2),
+        "deadlock",
+        "a select that enters a queue without checking the channel sleeps beside its message"
+    ),
+    breaks!(
+        broken_channel_select_misses_a_waiting_sender,
+        "select-misses-a-waiting-sender" in channel_select_against_two_rendezvous,
+        Preemptions(2),
+        "deadlock",
+        "a select that enters a queue without checking for waiting senders sleeps beside one"
+    ),
+    holds!(
+        channel_select_send_against_room,
+        Exhaustive,
+        Exhaustive,
+        "the room that a receive makes in one of its channels ends a select that sends"
+    ),
+    breaks!(
+        broken_channel_select_misses_room,
+        "select-misses-room" in channel_select_send_against_room,
+        Exhaustive,
+        "deadlock",
+        "a select that enters a queue without checking for room sleeps beside it"
+    ),
+    holds!(
+        channel_select_against_cancel,
+        Preemptions(3),
+        Preemptions(4),
+        "a message for a cancelled select is received by it or stays"
+    ),
+    breaks!(
+        broken_channel_cancelled_select_drops_message,
+        "cancelled-select-drops-its-message" in channel_select_against_cancel,
+        Preemptions(2),
+        "lost",
+        "a cancelled select that drops its grant loses a message"
+    ),
+    holds!(
+        channel_select_send_against_cancel,
+        Preemptions(3),
+        Preemptions(4),
+        "the message of a cancelled select is received, and the work before the receive \
              happens before the return of the select, or it stays with the select"
-        ),
-        holds!(
-            channel_select_against_last_sender,
-            Exhaustive,
-            Exhaustive,
-            "the drop of the last sender of one of its channels ends a select"
-        ),
-        breaks!(
-            broken_channel_last_sender_tells_no_select,
-            "last-sender-tells-nothing" in channel_select_against_last_sender,
-            Preemptions(2),
-            "deadlock",
-            "a last sender that wakes no waiter leaves a select waiting"
-        ),
-        breaks!(
-            broken_channel_select_misses_the_last_sender,
-            "select-misses-the-last-sender" in channel_select_against_last_sender,
-            Preemptions(2),
-            "deadlock",
-            "a select that enters the queue of a channel without senders sleeps for ever"
-        ),
-        holds!(
-            channel_select_against_last_receiver,
-            Exhaustive,
-            Exhaustive,
-            "the drop of the last receiver ends a select, which keeps its message"
-        ),
-        breaks!(
-            broken_channel_select_misses_the_last_receiver,
-            "select-misses-the-last-receiver" in channel_select_against_last_receiver,
-            Preemptions(2),
-            "deadlock",
-            "a select that enters the queue of a channel without receivers sleeps for ever"
-        ),
-        holds!(
-            channel_select_meets_select,
-            Preemptions(3),
-            Exhaustive,
-            "two selects that could serve each other either way agree on one"
-        ),
-        breaks!(
-            broken_channel_select_misses_a_waiting_receiver,
-            "select-misses-a-waiting-receiver" in channel_select_meets_select,
-            Preemptions(2),
-            "deadlock",
-            "a select that enters a queue without checking for waiting receivers sleeps beside one"
-        ),
-        holds!(
-            channel_cancel_of_both_selects,
-            Preemptions(2),
-            Preemptions(4),
-            "a select that is woken by a disconnect which its own cancel caused returns the cancel"
-        ),
-        breaks!(
-            broken_channel_cancel_reaches_one_select_first,
-            "own-node-alone-is-asked" in channel_cancel_of_both_selects,
-            Preemptions(2),
-            "was told of an end",
-            "a select that asks only its own node reports a disconnect caused by a cancel that \
-             has not reached it yet"
-        ),
-        holds!(
-            channel_select_default_is_right_about_an_instant,
-            Preemptions(3),
-            Preemptions(4),
-            "a select that reports that no case is ready is right about one instant"
-        ),
-        breaks!(
-            broken_channel_select_tries_each_once,
-            "each-case-is-tried-once" in channel_select_default_is_right_about_an_instant,
-            Preemptions(2),
-            "a message was there all the time",
-            "a select that tries each case once misses a message that is in one of its channels \
-             at every instant"
-        ),
-        holds!(
-            channel_select_against_token,
-            Preemptions(3),
-            Preemptions(4),
-            "the cancel of another token ends a select, and a message that was not received stays"
-        ),
-    ]
-}
+    ),
+    holds!(
+        channel_select_against_last_sender,
+        Exhaustive,
+        Exhaustive,
+        "the drop of the last sender of one of its channels ends a select"
+    ),
+    breaks!(
+        broken_channel_last_sender_tells_no_select,
+        "last-sender-tells-nothing" in channel_select_against_last_sender,
+        Preemptions(2),
+        "deadlock",
+        "a last sender that wakes no waiter leaves a select waiting"
+    ),
+    breaks!(
+        broken_channel_select_misses_the_last_sender,
+        "select-misses-the-last-sender" in channel_select_against_last_sender,
+        Preemptions(2),
+        "deadlock",
+        "a select that enters the queue of a channel without senders sleeps for ever"
+    ),
+    holds!(
+        channel_select_against_last_receiver,
+        Exhaustive,
+        Exhaustive,
+        "the drop of the last receiver ends a select, which keeps its message"
+    ),
+    breaks!(
+        broken_channel_select_misses_the_last_receiver,
+        "select-misses-the-last-receiver" in channel_select_against_last_receiver,
+        Preemptions(2),
+        "deadlock",
+        "a select that enters the queue of a channel without receivers sleeps for ever"
+    ),
+    holds!(
+        channel_select_meets_select,
+        Preemptions(3),
+        Exhaustive,
+        "two selects that could serve each other either way agree on one"
+    ),
+    breaks!(
+        broken_channel_select_misses_a_waiting_receiver,
+        "select-misses-a-waiting-receiver" in channel_select_meets_select,
+        Preemptions(2),
+        "deadlock",
+        "a select that enters a queue without checking for waiting receivers sleeps beside one"
+    ),
+    holds!(
+        channel_cancel_of_both_selects,
+        Preemptions(2),
+        Preemptions(4),
+        "a select that is woken by a disconnect which its own cancel caused returns the cancel"
+    ),
+    breaks!(
+        broken_channel_cancel_reaches_one_select_first,
+        "own-node-alone-is-asked" in channel_cancel_of_both_selects,
+        Preemptions(2),
+        "was told of an end",
+        "a select that asks only its own node reports a disconnect caused by a cancel that \
+         has not reached it yet"
+    ),
+    holds!(
+        channel_select_default_is_right_about_an_instant,
+        Preemptions(3),
+        Preemptions(4),
+        "a select that reports that no case is ready is right about one instant"
+    ),
+    breaks!(
+        broken_channel_select_tries_each_once,
+        "each-case-is-tried-once" in channel_select_default_is_right_about_an_instant,
+        Preemptions(2),
+        "a message was there all the time",
+        "a select that tries each case once misses a message that is in one of its channels \
+         at every instant"
+    ),
+    holds!(
+        channel_select_against_token,
+        Preemptions(3),
+        Preemptions(4),
+        "the cancel of another token ends a select, and a message that was not received stays"
+    ),
+];
 
 fn channel_select_against_one_sender() {
     let ((sender, receiver), (_quiet, silent)) = (bounded(1), bounded::<()>(1));

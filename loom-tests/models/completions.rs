@@ -9,98 +9,96 @@ use super::support::{apart, must_see, saw, with_pool};
 use super::{Model, Watched};
 use crate::{CancelToken, StartError, TaskGroup};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            completions_event_races_with_entry,
-            Preemptions(3),
-            Exhaustive,
-            "a task that ends while a thread begins to wait for the first of several is found, \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        completions_event_races_with_entry,
+        Preemptions(3),
+        Exhaustive,
+        "a task that ends while a thread begins to wait for the first of several is found, \
              and happens before the return"
-        ),
-        breaks!(
-            broken_completions_event_after_its_waiter,
-            "event-comes-after-its-waiter" in completions_event_races_with_entry,
-            Preemptions(3),
-            "deadlock",
-            "an event that is entered after the check for its waiter wakes no thread"
-        ),
-        holds!(
-            completions_task_that_has_ended_is_an_event_at_once,
-            Preemptions(2),
-            Preemptions(3),
-            "a task without a permit that ends while its end is asked for happens before the \
+    ),
+    breaks!(
+        broken_completions_event_after_its_waiter,
+        "event-comes-after-its-waiter" in completions_event_races_with_entry,
+        Preemptions(3),
+        "deadlock",
+        "an event that is entered after the check for its waiter wakes no thread"
+    ),
+    holds!(
+        completions_task_that_has_ended_is_an_event_at_once,
+        Preemptions(2),
+        Preemptions(3),
+        "a task without a permit that ends while its end is asked for happens before the \
              return of its handle"
-        ),
-        holds!(
-            completions_event_races_with_cancel,
-            Preemptions(2),
-            Preemptions(4),
-            "an event that comes while its waiter is cancelled goes to it or to the next waiter"
-        ),
-        holds!(
-            completions_waiter_keeps_the_limit,
-            Preemptions(1),
-            Preemptions(3),
-            "a task that waits for the first of several lets queued tasks run, and continues \
+    ),
+    holds!(
+        completions_event_races_with_cancel,
+        Preemptions(2),
+        Preemptions(4),
+        "an event that comes while its waiter is cancelled goes to it or to the next waiter"
+    ),
+    holds!(
+        completions_waiter_keeps_the_limit,
+        Preemptions(1),
+        Preemptions(3),
+        "a task that waits for the first of several lets queued tasks run, and continues \
              within the limit"
-        ),
-        breaks!(
-            broken_completions_waiter_goes_on_without_a_permit,
-            "event-keeps-the-permit" in completions_waiter_keeps_the_limit,
-            Preemptions(1),
-            "attempt to subtract with overflow",
-            "a waiter that does not get its permit back runs beside the task that holds it"
-        ),
-        holds!(
-            completions_waiter_has_its_permit_with_the_event,
-            Preemptions(3),
-            Preemptions(4),
-            "a waiter that takes an event before it is woken holds a permit when it ends"
-        ),
-        holds!(
-            completions_map_unordered_gives_each_once,
-            Preemptions(2),
-            Preemptions(3),
-            "each result of a map is returned once, whichever is first"
-        ),
-        holds!(
-            start_send_races_with_cancel,
-            Preemptions(1),
-            Preemptions(3),
-            "a start that is cancelled while its task reports ready returns the value, or the \
+    ),
+    breaks!(
+        broken_completions_waiter_goes_on_without_a_permit,
+        "event-keeps-the-permit" in completions_waiter_keeps_the_limit,
+        Preemptions(1),
+        "attempt to subtract with overflow",
+        "a waiter that does not get its permit back runs beside the task that holds it"
+    ),
+    holds!(
+        completions_waiter_has_its_permit_with_the_event,
+        Preemptions(3),
+        Preemptions(4),
+        "a waiter that takes an event before it is woken holds a permit when it ends"
+    ),
+    holds!(
+        completions_map_unordered_gives_each_once,
+        Preemptions(2),
+        Preemptions(3),
+        "each result of a map is returned once, whichever is first"
+    ),
+    holds!(
+        start_send_races_with_cancel,
+        Preemptions(1),
+        Preemptions(3),
+        "a start that is cancelled while its task reports ready returns the value, or the \
              task has ended"
-        ),
-        breaks!(
-            broken_start_leaves_its_task,
-            "start-leaves-its-task" in start_send_races_with_cancel,
-            Preemptions(1),
-            "Causality violation",
-            "a cancelled start that does not wait for the end of its task returns while the task \
-             runs"
-        ),
-        holds!(
-            start_ends_without_sending,
-            Preemptions(3),
-            Preemptions(4),
-            "a start returns after the end of its task, if the task ends without reporting ready"
-        ),
-        holds!(
-            start_failure_races_with_send,
-            Preemptions(2),
-            Preemptions(3),
-            "a failure at the moment of readiness is reported by the start or by the group, and \
+    ),
+    breaks!(
+        broken_start_leaves_its_task,
+        "start-leaves-its-task" in start_send_races_with_cancel,
+        Preemptions(1),
+        "Causality violation",
+        "a cancelled start that does not wait for the end of its task returns while the task \
+         runs"
+    ),
+    holds!(
+        start_ends_without_sending,
+        Preemptions(3),
+        Preemptions(4),
+        "a start returns after the end of its task, if the task ends without reporting ready"
+    ),
+    holds!(
+        start_failure_races_with_send,
+        Preemptions(2),
+        Preemptions(3),
+        "a failure at the moment of readiness is reported by the start or by the group, and \
              only once"
-        ),
-        breaks!(
-            broken_start_failure_leaves_the_handshake_open,
-            "failure-leaves-the-handshake-open" in start_failure_races_with_send,
-            Preemptions(2),
-            "a failure was swallowed",
-            "a failure that does not close the handshake is lost if the task reports ready after it"
-        ),
-    ]
-}
+    ),
+    breaks!(
+        broken_start_failure_leaves_the_handshake_open,
+        "failure-leaves-the-handshake-open" in start_failure_races_with_send,
+        Preemptions(2),
+        "a failure was swallowed",
+        "a failure that does not close the handshake is lost if the task reports ready after it"
+    ),
+];
 
 fn completions_event_races_with_entry() {
     let during = Watched::new();

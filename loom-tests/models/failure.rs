@@ -13,84 +13,82 @@ use super::{Model, Watched};
 use crate::facade::ModelPanic;
 use crate::{CancelCause, CancelToken, TaskGroup, TaskStatus, shield};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            scope_outside_cancel_and_failure_at_once,
-            Preemptions(2),
-            Preemptions(3),
-            "a cancel from outside and a failure at the same time are both reported"
-        ),
-        holds!(
-            scope_reports_a_cancel_that_has_not_come_down,
-            Preemptions(2),
-            Preemptions(4),
-            "a task that ends with a cancel of an outer token makes its scope report it, even if \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        scope_outside_cancel_and_failure_at_once,
+        Preemptions(2),
+        Preemptions(3),
+        "a cancel from outside and a failure at the same time are both reported"
+    ),
+    holds!(
+        scope_reports_a_cancel_that_has_not_come_down,
+        Preemptions(2),
+        Preemptions(4),
+        "a task that ends with a cancel of an outer token makes its scope report it, even if \
              the cancel has not reached the scope"
-        ),
-        holds!(
-            scope_two_tasks_fail_at_once,
-            Preemptions(2),
-            Preemptions(4),
-            "two tasks that fail at the same time are both reported, and one is the primary"
-        ),
-        breaks!(
-            broken_scope_failure_looks_before_it_is_recorded,
-            "failure-looks-before-the-lock" in scope_two_tasks_fail_at_once,
-            Preemptions(2),
-            "both were first",
-            "a failure that checks for an earlier one outside the lock becomes a second primary"
-        ),
-        holds!(
-            scope_task_panics_while_body_parks,
-            Preemptions(3),
-            Exhaustive,
-            "the panic of a task at any moment wakes the body"
-        ),
-        holds!(
-            scope_one_fails_one_is_blocked,
-            Preemptions(2),
-            Preemptions(3),
-            "the error of one task wakes another, at any point of its wait"
-        ),
-        holds!(
-            scope_one_panics_one_is_blocked,
-            Preemptions(2),
-            Preemptions(3),
-            "the panic of one task wakes another, at any point of its wait"
-        ),
-        holds!(
-            scope_one_fails_one_and_the_body_are_blocked,
-            Preemptions(2),
-            Preemptions(3),
-            "the error of one task wakes another and the body"
-        ),
-        holds!(
-            scope_nested,
-            Preemptions(2),
-            Preemptions(4),
-            "the cancel of a scope reaches the tasks of a scope inside of one of its tasks"
-        ),
-        breaks!(
-            broken_scope_race_in_a_task_is_found,
-            Exhaustive,
-            "Causality violation",
-            "a race between two tasks is found, although tasks catch their panics"
-        ),
-        breaks!(
-            broken_scope_assertion_in_a_task_is_found,
-            Exhaustive,
-            "a task saw the other",
-            "an assertion that fails in a task is found, although tasks catch their panics"
-        ),
-        breaks!(
-            broken_scope_task_that_waits_for_ever_is_found,
-            Exhaustive,
-            "deadlock",
-            "a task that waits for ever is found"
-        ),
-    ]
-}
+    ),
+    holds!(
+        scope_two_tasks_fail_at_once,
+        Preemptions(2),
+        Preemptions(4),
+        "two tasks that fail at the same time are both reported, and one is the primary"
+    ),
+    breaks!(
+        broken_scope_failure_looks_before_it_is_recorded,
+        "failure-looks-before-the-lock" in scope_two_tasks_fail_at_once,
+        Preemptions(2),
+        "both were first",
+        "a failure that checks for an earlier one outside the lock becomes a second primary"
+    ),
+    holds!(
+        scope_task_panics_while_body_parks,
+        Preemptions(3),
+        Exhaustive,
+        "the panic of a task at any moment wakes the body"
+    ),
+    holds!(
+        scope_one_fails_one_is_blocked,
+        Preemptions(2),
+        Preemptions(3),
+        "the error of one task wakes another, at any point of its wait"
+    ),
+    holds!(
+        scope_one_panics_one_is_blocked,
+        Preemptions(2),
+        Preemptions(3),
+        "the panic of one task wakes another, at any point of its wait"
+    ),
+    holds!(
+        scope_one_fails_one_and_the_body_are_blocked,
+        Preemptions(2),
+        Preemptions(3),
+        "the error of one task wakes another and the body"
+    ),
+    holds!(
+        scope_nested,
+        Preemptions(2),
+        Preemptions(4),
+        "the cancel of a scope reaches the tasks of a scope inside of one of its tasks"
+    ),
+    breaks!(
+        broken_scope_race_in_a_task_is_found,
+        Exhaustive,
+        "Causality violation",
+        "a race between two tasks is found, although tasks catch their panics"
+    ),
+    breaks!(
+        broken_scope_assertion_in_a_task_is_found,
+        Exhaustive,
+        "a task saw the other",
+        "an assertion that fails in a task is found, although tasks catch their panics"
+    ),
+    breaks!(
+        broken_scope_task_that_waits_for_ever_is_found,
+        Exhaustive,
+        "deadlock",
+        "a task that waits for ever is found"
+    ),
+];
 
 fn scope_outside_cancel_and_failure_at_once() {
     must_see(["only the cancel", "only the failure", "both"]);

@@ -14,95 +14,93 @@ use super::{Model, Watched};
 use crate::cancel::{Grace, Node, context};
 use crate::{CancelCause, CancelToken, checkpoint, winding_down};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            cancel_graceful_end_reaches_a_region,
-            Preemptions(3),
-            Preemptions(4),
-            "the end of a grace ends a wait with that cancel, in a region entered before the \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        cancel_graceful_end_reaches_a_region,
+        Preemptions(3),
+        Preemptions(4),
+        "the end of a grace ends a wait with that cancel, in a region entered before the \
              cancel or after it"
-        ),
-        breaks!(
-            broken_cancel_graceful_adopts_outside_the_lock,
-            "child-is-listed-after-the-look" in cancel_graceful_end_reaches_a_region,
-            Preemptions(3),
-            "deadlock",
-            "a region that is listed after it checked its scope never learns of the grace"
-        ),
-        breaks!(
-            broken_cancel_graceful_tells_no_waiter,
-            "grace-wakes-nothing" in cancel_graceful_end_reaches_a_region,
-            Preemptions(3),
-            "deadlock",
-            "a waiter in a region that is not woken at the end of the grace sleeps through it"
-        ),
-        holds!(
-            cancel_graceful_second_cancel_reaches_a_region,
-            Preemptions(3),
-            Preemptions(4),
-            "a cancel without grace after one with grace ends a wait in a region, whenever the \
+    ),
+    breaks!(
+        broken_cancel_graceful_adopts_outside_the_lock,
+        "child-is-listed-after-the-look" in cancel_graceful_end_reaches_a_region,
+        Preemptions(3),
+        "deadlock",
+        "a region that is listed after it checked its scope never learns of the grace"
+    ),
+    breaks!(
+        broken_cancel_graceful_tells_no_waiter,
+        "grace-wakes-nothing" in cancel_graceful_end_reaches_a_region,
+        Preemptions(3),
+        "deadlock",
+        "a waiter in a region that is not woken at the end of the grace sleeps through it"
+    ),
+    holds!(
+        cancel_graceful_second_cancel_reaches_a_region,
+        Preemptions(3),
+        Preemptions(4),
+        "a cancel without grace after one with grace ends a wait in a region, whenever the \
              region is entered"
-        ),
-        breaks!(
-            broken_cancel_graceful_late_region_is_not_listed,
-            "late-region-is-not-listed" in cancel_graceful_second_cancel_reaches_a_region,
-            Preemptions(3),
-            "deadlock",
-            "a region that is entered during the grace and not listed misses the cancel that ends \
-             the grace"
-        ),
-        breaks!(
-            broken_cancel_graceful_second_cancel_changes_nothing,
-            "end-of-grace-stays-above" in cancel_graceful_second_cancel_reaches_a_region,
-            Preemptions(3),
-            "deadlock",
-            "a second cancel that stops at the already cancelled scope leaves the region asleep"
-        ),
-        holds!(
-            cancel_graceful_races_with_cancel,
-            Preemptions(2),
-            Preemptions(3),
-            "if a cancel with grace and one without come in either order, one is the cause and no \
+    ),
+    breaks!(
+        broken_cancel_graceful_late_region_is_not_listed,
+        "late-region-is-not-listed" in cancel_graceful_second_cancel_reaches_a_region,
+        Preemptions(3),
+        "deadlock",
+        "a region that is entered during the grace and not listed misses the cancel that ends \
+         the grace"
+    ),
+    breaks!(
+        broken_cancel_graceful_second_cancel_changes_nothing,
+        "end-of-grace-stays-above" in cancel_graceful_second_cancel_reaches_a_region,
+        Preemptions(3),
+        "deadlock",
+        "a second cancel that stops at the already cancelled scope leaves the region asleep"
+    ),
+    holds!(
+        cancel_graceful_races_with_cancel,
+        Preemptions(2),
+        Preemptions(3),
+        "if a cancel with grace and one without come in either order, one is the cause and no \
              region is spared afterwards"
-        ),
-        breaks!(
-            broken_cancel_graceful_grace_grows,
-            "grace-grows" in cancel_graceful_races_with_cancel,
-            Preemptions(2),
-            "a grace outlived the cancel that ended it",
-            "a grace that may grow again spares regions after a cancel without it"
-        ),
-        holds!(
-            cancel_graceful_mark_stays_in_the_region,
-            Preemptions(3),
-            Preemptions(5),
-            "a cancel that ends the grace of a region which a thread leaves does not reach the \
+    ),
+    breaks!(
+        broken_cancel_graceful_grace_grows,
+        "grace-grows" in cancel_graceful_races_with_cancel,
+        Preemptions(2),
+        "a grace outlived the cancel that ended it",
+        "a grace that may grow again spares regions after a cancel without it"
+    ),
+    holds!(
+        cancel_graceful_mark_stays_in_the_region,
+        Preemptions(3),
+        Preemptions(5),
+        "a cancel that ends the grace of a region which a thread leaves does not reach the \
              next scope it enters"
-        ),
-        breaks!(
-            broken_cancel_graceful_mark_outside_the_lock,
-            "slots-are-marked-outside-the-lock" in cancel_graceful_mark_stays_in_the_region,
-            Preemptions(3),
-            "marked by a region it has left",
-            "a mark that is set outside the lock reaches a thread that has left the region"
-        ),
-        holds!(
-            cancel_graceful_wakes_a_wait_outside_of_regions,
-            Preemptions(2),
-            Preemptions(3),
-            "a cancel with grace wakes a thread that waits outside of a region, and a thread that \
+    ),
+    breaks!(
+        broken_cancel_graceful_mark_outside_the_lock,
+        "slots-are-marked-outside-the-lock" in cancel_graceful_mark_stays_in_the_region,
+        Preemptions(3),
+        "marked by a region it has left",
+        "a mark that is set outside the lock reaches a thread that has left the region"
+    ),
+    holds!(
+        cancel_graceful_wakes_a_wait_outside_of_regions,
+        Preemptions(2),
+        Preemptions(3),
+        "a cancel with grace wakes a thread that waits outside of a region, and a thread that \
              waits in a region waits until a second cancel"
-        ),
-        breaks!(
-            broken_cancel_graceful_unchecked_publish,
-            "publish-is-unchecked" in cancel_graceful_wakes_a_wait_outside_of_regions,
-            Preemptions(2),
-            "deadlock",
-            "a wait outside of a region that ignores the mark sleeps through a cancel with grace"
-        ),
-    ]
-}
+    ),
+    breaks!(
+        broken_cancel_graceful_unchecked_publish,
+        "publish-is-unchecked" in cancel_graceful_wakes_a_wait_outside_of_regions,
+        Preemptions(2),
+        "deadlock",
+        "a wait outside of a region that ignores the mark sleeps through a cancel with grace"
+    ),
+];
 
 fn cancel(token: &CancelToken, reason: &str, grace: Grace) -> bool {
     token.node().cancel_sparing(

@@ -10,165 +10,163 @@ use super::{Model, Watched};
 use crate::facade::{CountedRef, set_sees_counts};
 use crate::{TaskGroup, TaskStatus, checkpoint, shield};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            handle_sole_reference_has_seen_the_others,
-            Exhaustive,
-            Exhaustive,
-            "a thread that finds that it has the only reference to a task has seen what the other \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        handle_sole_reference_has_seen_the_others,
+        Exhaustive,
+        Exhaustive,
+        "a thread that finds that it has the only reference to a task has seen what the other \
              threads did with it"
-        ),
-        breaks!(
-            broken_handle_sole_reference_unseeing,
-            "sole-owner-does-not-acquire" in handle_sole_reference_has_seen_the_others,
-            Exhaustive,
-            "Causality violation",
-            "a sole owner writes while another thread may still read"
-        ),
-        holds!(
-            handle_last_reference_drops_the_task,
-            Exhaustive,
-            Exhaustive,
-            "the last of three references to a task drops it, once, after the last use by each \
+    ),
+    breaks!(
+        broken_handle_sole_reference_unseeing,
+        "sole-owner-does-not-acquire" in handle_sole_reference_has_seen_the_others,
+        Exhaustive,
+        "Causality violation",
+        "a sole owner writes while another thread may still read"
+    ),
+    holds!(
+        handle_last_reference_drops_the_task,
+        Exhaustive,
+        Exhaustive,
+        "the last of three references to a task drops it, once, after the last use by each \
              thread"
-        ),
-        breaks!(
-            broken_handle_last_reference_unseeing,
-            "last-reference-does-not-acquire" in handle_last_reference_drops_the_task,
-            Exhaustive,
-            "Causality violation",
-            "a task is freed while another thread may still read it"
-        ),
-        holds!(
-            handle_sole_task_has_callbacks,
-            Preemptions(2),
-            Preemptions(3),
-            "a task to which only its own thread refers at its end runs the callbacks that its handle registered"
-        ),
-        holds!(
-            handle_sole_task_drops_its_result,
-            Preemptions(3),
-            Preemptions(4),
-            "a task to which only its own thread refers drops its result once, before the scope returns"
-        ),
-        holds!(
-            handle_sole_watched_task_drops_its_result,
-            Preemptions(3),
-            Preemptions(4),
-            "the same for a task with a callback"
-        ),
-        holds!(
-            handle_sole_task_was_cancelled,
-            Preemptions(2),
-            Preemptions(3),
-            "a task to which only its own thread refers has seen the cancel through its handle"
-        ),
-        holds!(
-            handle_sole_task_or_cancel,
-            Preemptions(2),
-            Preemptions(3),
-            "the cancel of one task reaches that task, begun or not, while references come and go"
-        ),
-        breaks!(
-            broken_handle_shared_task_taken_for_sole,
-            "shared-task-counts-as-sole" in handle_join_sees_what_its_task_did,
-            Preemptions(3),
-            "deadlock",
-            "a task that ends by a plain store overwrites the wish of a thread to be woken"
-        ),
-        holds!(
-            handle_join_sees_what_its_task_did,
-            Preemptions(3),
-            Exhaustive,
-            "the writes of a task, and its result, happen before the return of its join"
-        ),
-        holds!(
-            handle_callback_ends_before_a_wait_returns,
-            Preemptions(3),
-            Preemptions(4),
-            "a callback of a task's end sees the task's writes, and has run when a wait for the \
+    ),
+    breaks!(
+        broken_handle_last_reference_unseeing,
+        "last-reference-does-not-acquire" in handle_last_reference_drops_the_task,
+        Exhaustive,
+        "Causality violation",
+        "a task is freed while another thread may still read it"
+    ),
+    holds!(
+        handle_sole_task_has_callbacks,
+        Preemptions(2),
+        Preemptions(3),
+        "a task to which only its own thread refers at its end runs the callbacks that its handle registered"
+    ),
+    holds!(
+        handle_sole_task_drops_its_result,
+        Preemptions(3),
+        Preemptions(4),
+        "a task to which only its own thread refers drops its result once, before the scope returns"
+    ),
+    holds!(
+        handle_sole_watched_task_drops_its_result,
+        Preemptions(3),
+        Preemptions(4),
+        "the same for a task with a callback"
+    ),
+    holds!(
+        handle_sole_task_was_cancelled,
+        Preemptions(2),
+        Preemptions(3),
+        "a task to which only its own thread refers has seen the cancel through its handle"
+    ),
+    holds!(
+        handle_sole_task_or_cancel,
+        Preemptions(2),
+        Preemptions(3),
+        "the cancel of one task reaches that task, begun or not, while references come and go"
+    ),
+    breaks!(
+        broken_handle_shared_task_taken_for_sole,
+        "shared-task-counts-as-sole" in handle_join_sees_what_its_task_did,
+        Preemptions(3),
+        "deadlock",
+        "a task that ends by a plain store overwrites the wish of a thread to be woken"
+    ),
+    holds!(
+        handle_join_sees_what_its_task_did,
+        Preemptions(3),
+        Exhaustive,
+        "the writes of a task, and its result, happen before the return of its join"
+    ),
+    holds!(
+        handle_callback_ends_before_a_wait_returns,
+        Preemptions(3),
+        Preemptions(4),
+        "a callback of a task's end sees the task's writes, and has run when a wait for the \
              task returns"
-        ),
-        holds!(
-            handle_callback_is_registered_while_others_run,
-            Preemptions(3),
-            Preemptions(4),
-            "a callback that is registered while the end of its task runs the earlier ones is run \
+    ),
+    holds!(
+        handle_callback_is_registered_while_others_run,
+        Preemptions(3),
+        Preemptions(4),
+        "a callback that is registered while the end of its task runs the earlier ones is run \
              too"
-        ),
-        holds!(
-            handle_is_dropped_while_another_waits,
-            Preemptions(2),
-            Preemptions(3),
-            "a handle stays valid if one thread drops it while another waits with it"
-        ),
-        holds!(
-            handle_result_is_dropped_before_the_end,
-            Preemptions(3),
-            Preemptions(4),
-            "the result of a task without a handle is dropped once, before the scope returns"
-        ),
-        breaks!(
-            broken_scope_result_dropped_after_end,
-            "result-outlives-the-end" in handle_result_is_dropped_before_the_end,
-            Preemptions(3),
-            "Causality violation",
-            "a result that is dropped after the end of its task was signalled outlives its scope"
-        ),
-        holds!(
-            handle_result_of_a_watched_task_is_dropped_before_the_end,
-            Preemptions(3),
-            Preemptions(4),
-            "the result of a task with a callback and without a handle is dropped once, before \
+    ),
+    holds!(
+        handle_is_dropped_while_another_waits,
+        Preemptions(2),
+        Preemptions(3),
+        "a handle stays valid if one thread drops it while another waits with it"
+    ),
+    holds!(
+        handle_result_is_dropped_before_the_end,
+        Preemptions(3),
+        Preemptions(4),
+        "the result of a task without a handle is dropped once, before the scope returns"
+    ),
+    breaks!(
+        broken_scope_result_dropped_after_end,
+        "result-outlives-the-end" in handle_result_is_dropped_before_the_end,
+        Preemptions(3),
+        "Causality violation",
+        "a result that is dropped after the end of its task was signalled outlives its scope"
+    ),
+    holds!(
+        handle_result_of_a_watched_task_is_dropped_before_the_end,
+        Preemptions(3),
+        Preemptions(4),
+        "the result of a task with a callback and without a handle is dropped once, before \
              the scope returns"
-        ),
-        breaks!(
-            broken_scope_watched_result_dropped_after_end,
-            "result-outlives-a-watched-end"
-                in handle_result_of_a_watched_task_is_dropped_before_the_end,
-            Preemptions(3),
-            "Causality violation",
-            "a result of a watched task that is dropped after the end was signalled outlives its \
-             scope"
-        ),
-        holds!(
-            handle_cancel_races_with_start,
-            Preemptions(3),
-            Preemptions(4),
-            "the cancel of one task reaches that task, begun or not, and no other"
-        ),
-        holds!(
-            handle_cancel_outlives_the_handle,
-            Preemptions(3),
-            Preemptions(4),
-            "the cancel of one task reaches it even if its handle is dropped before the task \
+    ),
+    breaks!(
+        broken_scope_watched_result_dropped_after_end,
+        "result-outlives-a-watched-end"
+            in handle_result_of_a_watched_task_is_dropped_before_the_end,
+        Preemptions(3),
+        "Causality violation",
+        "a result of a watched task that is dropped after the end was signalled outlives its \
+         scope"
+    ),
+    holds!(
+        handle_cancel_races_with_start,
+        Preemptions(3),
+        Preemptions(4),
+        "the cancel of one task reaches that task, begun or not, and no other"
+    ),
+    holds!(
+        handle_cancel_outlives_the_handle,
+        Preemptions(3),
+        Preemptions(4),
+        "the cancel of one task reaches it even if its handle is dropped before the task \
              enters its frame"
-        ),
-        breaks!(
-            broken_handle_takes_its_cancel_along,
-            "handle-takes-its-cancel-along" in handle_cancel_outlives_the_handle,
-            Preemptions(3),
-            "deadlock",
-            "a task that checks only for its handle, and not for its token, never learns of its \
-             cancel"
-        ),
-        holds!(
-            handle_cancel_races_with_end,
-            Preemptions(3),
-            Preemptions(4),
-            "a task that is cancelled as it ends keeps its value or is cut short, and the join \
+    ),
+    breaks!(
+        broken_handle_takes_its_cancel_along,
+        "handle-takes-its-cancel-along" in handle_cancel_outlives_the_handle,
+        Preemptions(3),
+        "deadlock",
+        "a task that checks only for its handle, and not for its token, never learns of its \
+         cancel"
+    ),
+    holds!(
+        handle_cancel_races_with_end,
+        Preemptions(3),
+        Preemptions(4),
+        "a task that is cancelled as it ends keeps its value or is cut short, and the join \
              says which"
-        ),
-        holds!(
-            handle_try_spawn_races_with_cancel,
-            Preemptions(3),
-            Preemptions(4),
-            "a closure that is submitted while the group is cancelled is run, dropped or given \
+    ),
+    holds!(
+        handle_try_spawn_races_with_cancel,
+        Preemptions(3),
+        Preemptions(4),
+        "a closure that is submitted while the group is cancelled is run, dropped or given \
              back, exactly once"
-        ),
-    ]
-}
+    ),
+];
 
 fn handle_sole_reference_has_seen_the_others() {
     set_sees_counts(true);

@@ -10,37 +10,35 @@ use super::support::{must_see, saw};
 use crate::facade::{AtomicU64, Ordering};
 use crate::lanes::Version;
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            lanes_reader_keeps_one_version,
-            Exhaustive,
-            Exhaustive,
-            "what a reader keeps was there at one moment, and what the owner wrote before it too"
-        ),
-        breaks!(
-            broken_lanes_data_before_the_version,
-            "data-is-written-before-the-odd-version" in lanes_reader_keeps_one_version,
-            Exhaustive,
-            "torn",
-            "a reader finds new data under the old version"
-        ),
-        breaks!(
-            broken_lanes_look_before_the_data,
-            "version-is-looked-at-before-the-data" in lanes_reader_keeps_one_version,
-            Exhaustive,
-            "torn",
-            "a reader looks at the version a second time before it has read the data"
-        ),
-        breaks!(
-            broken_lanes_keeps_torn_data,
-            "torn-data-is-kept" in lanes_reader_keeps_one_version,
-            Exhaustive,
-            "torn",
-            "a reader keeps data of two versions"
-        ),
-    ]
-}
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        lanes_reader_keeps_one_version,
+        Exhaustive,
+        Exhaustive,
+        "what a reader keeps was there at one moment, and what the owner wrote before it too"
+    ),
+    breaks!(
+        broken_lanes_data_before_the_version,
+        "data-is-written-before-the-odd-version" in lanes_reader_keeps_one_version,
+        Exhaustive,
+        "torn",
+        "a reader finds new data under the old version"
+    ),
+    breaks!(
+        broken_lanes_look_before_the_data,
+        "version-is-looked-at-before-the-data" in lanes_reader_keeps_one_version,
+        Exhaustive,
+        "torn",
+        "a reader looks at the version a second time before it has read the data"
+    ),
+    breaks!(
+        broken_lanes_keeps_torn_data,
+        "torn-data-is-kept" in lanes_reader_keeps_one_version,
+        Exhaustive,
+        "torn",
+        "a reader keeps data of two versions"
+    ),
+];
 
 /// Two words that an owner writes under one version.
 struct Shown {

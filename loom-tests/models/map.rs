@@ -5,51 +5,49 @@ use super::Model;
 use super::support::{Gate, Note, with_pool};
 use crate::TaskGroup;
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            map_batch_is_shared,
-            Preemptions(2),
-            Preemptions(3),
-            "with one place, an item that waits for a later item of its batch lets another worker \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        map_batch_is_shared,
+        Preemptions(2),
+        Preemptions(3),
+        "with one place, an item that waits for a later item of its batch lets another worker \
              steal the later one"
-        ),
-        breaks!(
-            broken_map_without_a_spare_worker,
-            "no-map-worker-is-spare" in map_batch_is_shared,
-            Preemptions(1),
-            "deadlock",
-            "without a spare worker, an item waits for ever behind a blocking item"
-        ),
-        holds!(
-            map_puller_is_woken,
-            Preemptions(2),
-            Preemptions(3),
-            "a thread that pulls and finds the queue full is woken by a worker that takes from it"
-        ),
-        breaks!(
-            broken_map_worker_does_not_wake_the_puller,
-            "puller-is-not-woken" in map_puller_is_woken,
-            Preemptions(1),
-            "deadlock",
-            "a worker that takes from the queue and wakes no thread leaves the rest of the input \
-             unpulled"
-        ),
-        holds!(
-            map_keeps_its_values_from_a_late_cancel,
-            Preemptions(2),
-            Preemptions(3),
-            "a cancel that comes after all calls have begun takes no value from a whole map"
-        ),
-        breaks!(
-            broken_map_loses_its_values_to_a_late_cancel,
-            "late-cancel-takes-the-values" in map_keeps_its_values_from_a_late_cancel,
-            Preemptions(2),
-            "the values were lost",
-            "a map that fails because of a worker that had nothing left to do loses all values"
-        ),
-    ]
-}
+    ),
+    breaks!(
+        broken_map_without_a_spare_worker,
+        "no-map-worker-is-spare" in map_batch_is_shared,
+        Preemptions(1),
+        "deadlock",
+        "without a spare worker, an item waits for ever behind a blocking item"
+    ),
+    holds!(
+        map_puller_is_woken,
+        Preemptions(2),
+        Preemptions(3),
+        "a thread that pulls and finds the queue full is woken by a worker that takes from it"
+    ),
+    breaks!(
+        broken_map_worker_does_not_wake_the_puller,
+        "puller-is-not-woken" in map_puller_is_woken,
+        Preemptions(1),
+        "deadlock",
+        "a worker that takes from the queue and wakes no thread leaves the rest of the input \
+         unpulled"
+    ),
+    holds!(
+        map_keeps_its_values_from_a_late_cancel,
+        Preemptions(2),
+        Preemptions(3),
+        "a cancel that comes after all calls have begun takes no value from a whole map"
+    ),
+    breaks!(
+        broken_map_loses_its_values_to_a_late_cancel,
+        "late-cancel-takes-the-values" in map_keeps_its_values_from_a_late_cancel,
+        Preemptions(2),
+        "the values were lost",
+        "a map that fails because of a worker that had nothing left to do loses all values"
+    ),
+];
 
 fn map_batch_is_shared() {
     with_pool(1, || {

@@ -1,8 +1,8 @@
 //! The models: small programs on the crate's own parts, run by loom in every order its memory model
 //! allows.
 //!
-//! A model is a function and an entry in the `models()` of its file, one file for each area. To add
-//! an area, add its `mod` and its `models()` to [`all`]. `README.md` says step by step how to add a
+//! A model is a function and an entry in the `MODELS` of its file, one file for each area. To add
+//! an area, add its `mod` and its `MODELS` to [`all`]. `README.md` says step by step how to add a
 //! model and its broken twin.
 //!
 //! loom runs a model once for each execution that it finds. So a model makes everything that it
@@ -87,38 +87,37 @@ pub use support::never_seen;
 
 /// Returns every model, in the order of the table.
 pub fn all() -> Vec<Model> {
-    [
-        runner::models,
-        lanes::models,
-        readiness::models,
-        wait::models,
-        cancel::models,
-        callback::models,
-        graceful::models,
-        blocking::models,
-        worker::models,
-        worker_limit::models,
-        scope::models,
-        scoped::models,
-        stall::models,
-        failure::models,
-        handle::models,
-        limit::models,
-        map::models,
-        completions::models,
-        sync::models,
-        sync_permits::models,
-        sync_locks::models,
-        sync_condvar::models,
-        sync_barrier::models,
-        channel::models,
-        channel_select::models,
-        programs::models,
-        channel_clock::models,
-    ]
-    .into_iter()
-    .flat_map(|area| area())
-    .collect()
+    let programs = programs::models();
+    let areas: &[&[Model]] = &[
+        runner::MODELS,
+        lanes::MODELS,
+        readiness::MODELS,
+        wait::MODELS,
+        cancel::MODELS,
+        callback::MODELS,
+        graceful::MODELS,
+        blocking::MODELS,
+        worker::MODELS,
+        worker_limit::MODELS,
+        scope::MODELS,
+        scoped::MODELS,
+        stall::MODELS,
+        failure::MODELS,
+        handle::MODELS,
+        limit::MODELS,
+        map::MODELS,
+        completions::MODELS,
+        sync::MODELS,
+        sync_permits::MODELS,
+        sync_locks::MODELS,
+        sync_condvar::MODELS,
+        sync_barrier::MODELS,
+        channel::MODELS,
+        channel_select::MODELS,
+        &programs,
+        channel_clock::MODELS,
+    ];
+    areas.concat()
 }
 
 /// Whether these sources were compiled for loom. Without loom each model would run once and show

@@ -17,56 +17,54 @@ use crate::facade::{self, AtomicU32, Ordering, Unparker, Waker};
 use crate::waiting::{OnCancel, Polled, Slot, WaitKind, Woken};
 use crate::{CancelToken, Cancelled};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            readiness_cancel_races_with_entry,
-            Exhaustive,
-            Exhaustive,
-            "a cancel at any moment ends a wait for a descriptor, and the writes before the \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        readiness_cancel_races_with_entry,
+        Exhaustive,
+        Exhaustive,
+        "a cancel at any moment ends a wait for a descriptor, and the writes before the \
              cancel are visible after it"
-        ),
-        breaks!(
-            broken_readiness_unchecked_publish,
-            "early-mark-is-missed-in-a-poll" in readiness_cancel_races_with_entry,
-            Exhaustive,
-            "deadlock",
-            "a wait for a descriptor that ignores the mark before it sleeps for ever"
-        ),
-        breaks!(
-            broken_readiness_cancel_only_unparks,
-            "polling-thread-is-not-woken" in readiness_cancel_races_with_entry,
-            Exhaustive,
-            "deadlock",
-            "a cancel that does not wake the waker leaves the thread in the kernel"
-        ),
-        holds!(
-            readiness_deadline_races_with_entry,
-            Exhaustive,
-            Exhaustive,
-            "a deadline that is set while a thread begins to wait for a descriptor is taken up"
-        ),
-        holds!(
-            readiness_late_wake_is_drained_with_a_cancel,
-            Preemptions(2),
-            Preemptions(4),
-            "a late wake of the scope before neither ends the next wait nor hides its cancel"
-        ),
-        breaks!(
-            broken_readiness_looks_before_the_drain,
-            "word-is-not-read-after-the-drain" in readiness_late_wake_is_drained_with_a_cancel,
-            Preemptions(2),
-            "deadlock",
-            "a thread that reads the word only before it drains the waker loses a cancel"
-        ),
-        holds!(
-            readiness_item_and_cancel_at_once,
-            Preemptions(2),
-            Preemptions(4),
-            "an item that was taken from the kernel is returned, and one that was not taken stays"
-        ),
-    ]
-}
+    ),
+    breaks!(
+        broken_readiness_unchecked_publish,
+        "early-mark-is-missed-in-a-poll" in readiness_cancel_races_with_entry,
+        Exhaustive,
+        "deadlock",
+        "a wait for a descriptor that ignores the mark before it sleeps for ever"
+    ),
+    breaks!(
+        broken_readiness_cancel_only_unparks,
+        "polling-thread-is-not-woken" in readiness_cancel_races_with_entry,
+        Exhaustive,
+        "deadlock",
+        "a cancel that does not wake the waker leaves the thread in the kernel"
+    ),
+    holds!(
+        readiness_deadline_races_with_entry,
+        Exhaustive,
+        Exhaustive,
+        "a deadline that is set while a thread begins to wait for a descriptor is taken up"
+    ),
+    holds!(
+        readiness_late_wake_is_drained_with_a_cancel,
+        Preemptions(2),
+        Preemptions(4),
+        "a late wake of the scope before neither ends the next wait nor hides its cancel"
+    ),
+    breaks!(
+        broken_readiness_looks_before_the_drain,
+        "word-is-not-read-after-the-drain" in readiness_late_wake_is_drained_with_a_cancel,
+        Preemptions(2),
+        "deadlock",
+        "a thread that reads the word only before it drains the waker loses a cancel"
+    ),
+    holds!(
+        readiness_item_and_cancel_at_once,
+        Preemptions(2),
+        Preemptions(4),
+        "an item that was taken from the kernel is returned, and one that was not taken stays"
+    ),
+];
 
 /// A descriptor: items that can be taken without blocking.
 struct Descriptor {

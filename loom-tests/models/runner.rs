@@ -9,46 +9,44 @@ use loom::thread;
 use super::Bound::Exhaustive;
 use super::{Model, Watched};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            runner_counts_executions,
-            Exhaustive,
-            Exhaustive,
-            "a store beside a load is explored in more than one execution"
-        ),
-        holds!(
-            runner_sees_order,
-            Exhaustive,
-            Exhaustive,
-            "memory written before a release is read after the acquire that sees it"
-        ),
-        breaks!(
-            broken_runner_deadlock_is_found,
-            Exhaustive,
-            "deadlock",
-            "two locks taken in opposite orders are found"
-        ),
-        breaks!(
-            broken_runner_race_is_found,
-            Exhaustive,
-            "Causality violation",
-            "memory handed over without an edge is found"
-        ),
-        breaks!(
-            broken_runner_assertion_is_found,
-            Exhaustive,
-            "an increment was lost",
-            "an update that is not atomic is found"
-        ),
-        breaks!(
-            broken_runner_swallowed_panic_is_found,
-            Exhaustive,
-            "a panic was swallowed",
-            "a failure that the model catches is found"
-        ),
-    ]
-}
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        runner_counts_executions,
+        Exhaustive,
+        Exhaustive,
+        "a store beside a load is explored in more than one execution"
+    ),
+    holds!(
+        runner_sees_order,
+        Exhaustive,
+        Exhaustive,
+        "memory written before a release is read after the acquire that sees it"
+    ),
+    breaks!(
+        broken_runner_deadlock_is_found,
+        Exhaustive,
+        "deadlock",
+        "two locks taken in opposite orders are found"
+    ),
+    breaks!(
+        broken_runner_race_is_found,
+        Exhaustive,
+        "Causality violation",
+        "memory handed over without an edge is found"
+    ),
+    breaks!(
+        broken_runner_assertion_is_found,
+        Exhaustive,
+        "an increment was lost",
+        "an update that is not atomic is found"
+    ),
+    breaks!(
+        broken_runner_swallowed_panic_is_found,
+        Exhaustive,
+        "a panic was swallowed",
+        "a failure that the model catches is found"
+    ),
+];
 
 fn runner_counts_executions() {
     let word = Arc::new(AtomicUsize::new(0));

@@ -12,149 +12,147 @@ use super::support::{Drops, Gate, Note, apart, block, must_see, saw, with_pool};
 use super::{Model, Watched};
 use crate::{CancelCause, TaskGroup, TaskStatus, checkpoint, current_token, shield};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            scope_first_task_cancels_while_the_next_is_spawned,
-            Preemptions(2),
-            Preemptions(3),
-            "a task that cancels the group as it starts also cancels the task that is being spawned"
-        ),
-        holds!(
-            scope_last_task_ends_while_owner_parks,
-            Exhaustive,
-            Exhaustive,
-            "the end of the last task, at any moment, lets the scope return, and happens before \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        scope_first_task_cancels_while_the_next_is_spawned,
+        Preemptions(2),
+        Preemptions(3),
+        "a task that cancels the group as it starts also cancels the task that is being spawned"
+    ),
+    holds!(
+        scope_last_task_ends_while_owner_parks,
+        Exhaustive,
+        Exhaustive,
+        "the end of the last task, at any moment, lets the scope return, and happens before \
              the return"
-        ),
-        breaks!(
-            broken_scope_owner_says_late_that_it_waits,
-            "owner-waits-after-the-look" in scope_last_task_ends_while_owner_parks,
-            Preemptions(3),
-            "deadlock",
-            "an owner that announces its wait after it checked for tasks sleeps for ever"
-        ),
-        holds!(
-            scope_last_task_ends_beside_a_daemon,
-            Preemptions(2),
-            Preemptions(3),
-            "the last task wakes the owner, which then ends the daemon"
-        ),
-        breaks!(
-            broken_scope_daemon_keeps_the_owner_asleep,
-            "last-task-waits-for-daemons" in scope_last_task_ends_beside_a_daemon,
-            Preemptions(2),
-            "deadlock",
-            "a daemon ends when the owner cancels it, so an owner that waits for the daemon \
-             sleeps for ever"
-        ),
-        holds!(
-            scope_daemon_spawn_races_with_close,
-            Preemptions(3),
-            Preemptions(4),
-            "a task that a daemon spawns is joined, or refused because the group is closed"
-        ),
-        breaks!(
-            broken_scope_closes_after_it_looked,
-            "group-closes-after-the-look" in scope_daemon_spawn_races_with_close,
-            Preemptions(3),
-            "a task outlives its scope",
-            "a group that closes after it checked for tasks lets a task outlive its scope"
-        ),
-        holds!(
-            scope_cancel_races_with_start,
-            Preemptions(3),
-            Preemptions(4),
-            "a task that is cancelled as it starts runs to its first checkpoint or never, and \
+    ),
+    breaks!(
+        broken_scope_owner_says_late_that_it_waits,
+        "owner-waits-after-the-look" in scope_last_task_ends_while_owner_parks,
+        Preemptions(3),
+        "deadlock",
+        "an owner that announces its wait after it checked for tasks sleeps for ever"
+    ),
+    holds!(
+        scope_last_task_ends_beside_a_daemon,
+        Preemptions(2),
+        Preemptions(3),
+        "the last task wakes the owner, which then ends the daemon"
+    ),
+    breaks!(
+        broken_scope_daemon_keeps_the_owner_asleep,
+        "last-task-waits-for-daemons" in scope_last_task_ends_beside_a_daemon,
+        Preemptions(2),
+        "deadlock",
+        "a daemon ends when the owner cancels it, so an owner that waits for the daemon \
+         sleeps for ever"
+    ),
+    holds!(
+        scope_daemon_spawn_races_with_close,
+        Preemptions(3),
+        Preemptions(4),
+        "a task that a daemon spawns is joined, or refused because the group is closed"
+    ),
+    breaks!(
+        broken_scope_closes_after_it_looked,
+        "group-closes-after-the-look" in scope_daemon_spawn_races_with_close,
+        Preemptions(3),
+        "a task outlives its scope",
+        "a group that closes after it checked for tasks lets a task outlive its scope"
+    ),
+    holds!(
+        scope_cancel_races_with_start,
+        Preemptions(3),
+        Preemptions(4),
+        "a task that is cancelled as it starts runs to its first checkpoint or never, and \
              drops its captures once"
-        ),
-        holds!(
-            scope_spawn_at_the_limit_races_with_cancel,
-            Preemptions(2),
-            Preemptions(3),
-            "a task that queues for a permit while the group is cancelled never runs, although no \
+    ),
+    holds!(
+        scope_spawn_at_the_limit_races_with_cancel,
+        Preemptions(2),
+        Preemptions(3),
+        "a task that queues for a permit while the group is cancelled never runs, although no \
              permit is freed"
-        ),
-        breaks!(
-            broken_scope_spawn_looks_before_it_queues,
-            "spawn-looks-before-it-queues" in scope_spawn_at_the_limit_races_with_cancel,
-            Preemptions(2),
-            "deadlock",
-            "a task that is queued after the check for the cancel stays queued"
-        ),
-        breaks!(
-            broken_scope_cancel_leaves_the_queue,
-            "cancel-leaves-the-queue" in scope_spawn_at_the_limit_races_with_cancel,
-            Preemptions(3),
-            "deadlock",
-            "a cancel that does not empty the queue leaves a task in it"
-        ),
-        holds!(
-            scope_cancelled_task_waits_in_a_shield,
-            Preemptions(3),
-            Preemptions(4),
-            "every blocking point of a cancelled task fails, and in a shield it parks as if there \
+    ),
+    breaks!(
+        broken_scope_spawn_looks_before_it_queues,
+        "spawn-looks-before-it-queues" in scope_spawn_at_the_limit_races_with_cancel,
+        Preemptions(2),
+        "deadlock",
+        "a task that is queued after the check for the cancel stays queued"
+    ),
+    breaks!(
+        broken_scope_cancel_leaves_the_queue,
+        "cancel-leaves-the-queue" in scope_spawn_at_the_limit_races_with_cancel,
+        Preemptions(3),
+        "deadlock",
+        "a cancel that does not empty the queue leaves a task in it"
+    ),
+    holds!(
+        scope_cancelled_task_waits_in_a_shield,
+        Preemptions(3),
+        Preemptions(4),
+        "every blocking point of a cancelled task fails, and in a shield it parks as if there \
              were no cancel"
-        ),
-        holds!(
-            scope_deadline_fires_while_the_scope_closes,
-            Preemptions(2),
-            Preemptions(4),
-            "a deadline that cancelled the scope has run its callbacks when the scope returns"
-        ),
-        breaks!(
-            broken_scope_end_ignores_deliveries,
-            "scope-ends-before-deliveries" in scope_deadline_fires_while_the_scope_closes,
-            Preemptions(2),
-            "Causality violation",
-            "a scope that does not wait for the deliveries of its cancel returns while a callback \
-             runs"
-        ),
-        holds!(
-            scope_end_meets_the_drop_of_a_child,
-            Exhaustive,
-            Exhaustive,
-            "a child of the group's token may lose its last handle while the end of the scope \
+    ),
+    holds!(
+        scope_deadline_fires_while_the_scope_closes,
+        Preemptions(2),
+        Preemptions(4),
+        "a deadline that cancelled the scope has run its callbacks when the scope returns"
+    ),
+    breaks!(
+        broken_scope_end_ignores_deliveries,
+        "scope-ends-before-deliveries" in scope_deadline_fires_while_the_scope_closes,
+        Preemptions(2),
+        "Causality violation",
+        "a scope that does not wait for the deliveries of its cancel returns while a callback \
+         runs"
+    ),
+    holds!(
+        scope_end_meets_the_drop_of_a_child,
+        Exhaustive,
+        Exhaustive,
+        "a child of the group's token may lose its last handle while the end of the scope \
              visits the children"
-        ),
-        breaks!(
-            broken_scope_end_drops_a_child_under_the_lock,
-            "children-are-dropped-under-the-lock" in scope_end_meets_the_drop_of_a_child,
-            Preemptions(3),
-            "deadlock",
-            "a child that is dropped while the lock of its parent is held waits for that lock for \
-             ever"
-        ),
-        holds!(
-            scope_end_awaits_the_callbacks_of_its_tasks,
-            Preemptions(3),
-            Preemptions(4),
-            "a cancel that reached only one task of the scope has run its callbacks when the \
+    ),
+    breaks!(
+        broken_scope_end_drops_a_child_under_the_lock,
+        "children-are-dropped-under-the-lock" in scope_end_meets_the_drop_of_a_child,
+        Preemptions(3),
+        "deadlock",
+        "a child that is dropped while the lock of its parent is held waits for that lock for \
+         ever"
+    ),
+    holds!(
+        scope_end_awaits_the_callbacks_of_its_tasks,
+        Preemptions(3),
+        Preemptions(4),
+        "a cancel that reached only one task of the scope has run its callbacks when the \
              scope returns"
-        ),
-        breaks!(
-            broken_scope_end_ignores_deliveries_to_its_tasks,
-            "scope-ends-before-deliveries" in scope_end_awaits_the_callbacks_of_its_tasks,
-            Preemptions(3),
-            "Causality violation",
-            "a scope that does not wait for the deliveries to its tasks returns while a callback \
-             of a task runs"
-        ),
-        holds!(
-            scope_deadline_races_with_the_last_task,
-            Preemptions(1),
-            Preemptions(3),
-            "a deadline at the end of the last task cuts it short or comes too late, and does not \
+    ),
+    breaks!(
+        broken_scope_end_ignores_deliveries_to_its_tasks,
+        "scope-ends-before-deliveries" in scope_end_awaits_the_callbacks_of_its_tasks,
+        Preemptions(3),
+        "Causality violation",
+        "a scope that does not wait for the deliveries to its tasks returns while a callback \
+         of a task runs"
+    ),
+    holds!(
+        scope_deadline_races_with_the_last_task,
+        Preemptions(1),
+        Preemptions(3),
+        "a deadline at the end of the last task cuts it short or comes too late, and does not \
              leave its scope"
-        ),
-        holds!(
-            scope_daemon_ends_with_its_group,
-            Preemptions(3),
-            Preemptions(4),
-            "a daemon is cancelled when the tasks are done, and has ended when the scope returns"
-        ),
-    ]
-}
+    ),
+    holds!(
+        scope_daemon_ends_with_its_group,
+        Preemptions(3),
+        Preemptions(4),
+        "a daemon is cancelled when the tasks are done, and has ended when the scope returns"
+    ),
+];
 
 fn scope_first_task_cancels_while_the_next_is_spawned() {
     must_see(["the next never ran", "the next was cut short"]);

@@ -7,37 +7,35 @@ use crate::{ScopedValue, TaskGroup};
 
 static NUMBER: ScopedValue<u32> = ScopedValue::new();
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            scoped_task_reads_before_the_binding_ends,
-            Exhaustive,
-            Exhaustive,
-            "a task on a thread of its own has read a scoped value before the code that bound it \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        scoped_task_reads_before_the_binding_ends,
+        Exhaustive,
+        Exhaustive,
+        "a task on a thread of its own has read a scoped value before the code that bound it \
              goes on"
-        ),
-        holds!(
-            scoped_spawn_in_a_binding_of_its_own,
-            Exhaustive,
-            Exhaustive,
-            "a task has the bindings of its group, whatever was bound around its spawn"
-        ),
-        breaks!(
-            broken_scoped_task_has_the_bindings_of_its_spawn,
-            "task-has-the-bindings-of-its-spawn" in scoped_spawn_in_a_binding_of_its_own,
-            Exhaustive,
-            "Causality violation",
-            "a task that inherits the bindings of its spawn reads a binding that has ended"
-        ),
-        holds!(
-            scoped_worker_reads_before_the_binding_ends,
-            Preemptions(2),
-            Preemptions(3),
-            "a worker has read a scoped value before the code that bound it goes on, and has put \
+    ),
+    holds!(
+        scoped_spawn_in_a_binding_of_its_own,
+        Exhaustive,
+        Exhaustive,
+        "a task has the bindings of its group, whatever was bound around its spawn"
+    ),
+    breaks!(
+        broken_scoped_task_has_the_bindings_of_its_spawn,
+        "task-has-the-bindings-of-its-spawn" in scoped_spawn_in_a_binding_of_its_own,
+        Exhaustive,
+        "Causality violation",
+        "a task that inherits the bindings of its spawn reads a binding that has ended"
+    ),
+    holds!(
+        scoped_worker_reads_before_the_binding_ends,
+        Preemptions(2),
+        Preemptions(3),
+        "a worker has read a scoped value before the code that bound it goes on, and has put \
              it away before its next task"
-        ),
-    ]
-}
+    ),
+];
 
 fn scoped_task_reads_before_the_binding_ends() {
     NUMBER.with(&7, || {

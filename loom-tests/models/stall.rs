@@ -10,23 +10,21 @@ use super::Model;
 use super::support::{must_see, saw};
 use crate::stall::Schedule;
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            stall_look_sees_who_asked,
-            Exhaustive,
-            Exhaustive,
-            "a scope that stalls is seen by the look that was asked for, or asks the timer itself"
-        ),
-        breaks!(
-            broken_stall_look_sees_too_little,
-            "look-does-not-see-the-scopes-of-those-that-asked" in stall_look_sees_who_asked,
-            Exhaustive,
-            "no look comes",
-            "a look takes over what was asked for, and not what came before it"
-        ),
-    ]
-}
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        stall_look_sees_who_asked,
+        Exhaustive,
+        Exhaustive,
+        "a scope that stalls is seen by the look that was asked for, or asks the timer itself"
+    ),
+    breaks!(
+        broken_stall_look_sees_too_little,
+        "look-does-not-see-the-scopes-of-those-that-asked" in stall_look_sees_who_asked,
+        Exhaustive,
+        "no look comes",
+        "a look takes over what was asked for, and not what came before it"
+    ),
+];
 
 /// A look is asked for already when a scope is cancelled, and begins at the same time.
 fn stall_look_sees_who_asked() {

@@ -11,174 +11,172 @@ use super::{Model, Watched};
 use crate::CancelToken;
 use crate::sync::{Event, Latch, OnceCell, Promise, WaitGroup};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            sync_wait_group_last_drop_against_wait,
-            Preemptions(3),
-            Preemptions(4),
-            "the last drop wakes a waiter, and the work before each drop happens before its return"
-        ),
-        breaks!(
-            broken_sync_wait_group_enters_late,
-            "wait-group-enters-after-it-leaves" in sync_wait_group_last_drop_against_wait,
-            Preemptions(3),
-            "deadlock",
-            "a waiter that gives up its reference before it is in the queue misses the last drop"
-        ),
-        holds!(
-            sync_wait_group_waits_meet,
-            Preemptions(3),
-            Preemptions(4),
-            "two references that wait for each other both continue, and the work of each before \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        sync_wait_group_last_drop_against_wait,
+        Preemptions(3),
+        Preemptions(4),
+        "the last drop wakes a waiter, and the work before each drop happens before its return"
+    ),
+    breaks!(
+        broken_sync_wait_group_enters_late,
+        "wait-group-enters-after-it-leaves" in sync_wait_group_last_drop_against_wait,
+        Preemptions(3),
+        "deadlock",
+        "a waiter that gives up its reference before it is in the queue misses the last drop"
+    ),
+    holds!(
+        sync_wait_group_waits_meet,
+        Preemptions(3),
+        Preemptions(4),
+        "two references that wait for each other both continue, and the work of each before \
              its wait happens before that"
-        ),
-        breaks!(
-            broken_sync_wait_group_waits_miss,
-            "wait-group-enters-after-it-leaves" in sync_wait_group_waits_meet,
-            Preemptions(3),
-            "deadlock",
-            "of two waits for each other, the one not in the queue when the other continues waits \
-             for ever"
-        ),
-        holds!(
-            sync_wait_group_last_drop_against_cancel,
-            Preemptions(2),
-            Preemptions(4),
-            "a wait that is cancelled while the last reference is dropped has no effect, or \
+    ),
+    breaks!(
+        broken_sync_wait_group_waits_miss,
+        "wait-group-enters-after-it-leaves" in sync_wait_group_waits_meet,
+        Preemptions(3),
+        "deadlock",
+        "of two waits for each other, the one not in the queue when the other continues waits \
+         for ever"
+    ),
+    holds!(
+        sync_wait_group_last_drop_against_cancel,
+        Preemptions(2),
+        Preemptions(4),
+        "a wait that is cancelled while the last reference is dropped has no effect, or \
              succeeds"
-        ),
-        breaks!(
-            broken_sync_wait_group_cancel_beats_grant,
-            "cancel-beats-the-grant" in sync_wait_group_last_drop_against_cancel,
-            Preemptions(2),
-            "the wait had an effect",
-            "a cancelled waiter that does not look for its grant does not count again"
-        ),
-        holds!(
-            sync_event_set_against_wait,
-            Exhaustive,
-            Exhaustive,
-            "an event that is set while a thread begins to wait lets it through, and the work \
+    ),
+    breaks!(
+        broken_sync_wait_group_cancel_beats_grant,
+        "cancel-beats-the-grant" in sync_wait_group_last_drop_against_cancel,
+        Preemptions(2),
+        "the wait had an effect",
+        "a cancelled waiter that does not look for its grant does not count again"
+    ),
+    holds!(
+        sync_event_set_against_wait,
+        Exhaustive,
+        Exhaustive,
+        "an event that is set while a thread begins to wait lets it through, and the work \
              before the set happens before that"
-        ),
-        breaks!(
-            broken_sync_event_unlocked_look,
-            "wait-set-enters-unseeing" in sync_event_set_against_wait,
-            Exhaustive,
-            "deadlock",
-            "a waiter that does not check again under the lock sleeps through the event"
-        ),
-        holds!(
-            sync_event_reset_lets_through,
-            Preemptions(3),
-            Preemptions(4),
-            "a thread that waits when the event is set continues, even if the event is reset at \
+    ),
+    breaks!(
+        broken_sync_event_unlocked_look,
+        "wait-set-enters-unseeing" in sync_event_set_against_wait,
+        Exhaustive,
+        "deadlock",
+        "a waiter that does not check again under the lock sleeps through the event"
+    ),
+    holds!(
+        sync_event_reset_lets_through,
+        Preemptions(3),
+        Preemptions(4),
+        "a thread that waits when the event is set continues, even if the event is reset at \
              once"
-        ),
-        breaks!(
-            broken_sync_event_cancel_stays_in_queue,
-            "cancelled-waiter-stays" in sync_event_reset_lets_through,
-            Preemptions(3),
-            "a waiter is still in the queue",
-            "a cancelled waiter that does not leave the queue stays in it"
-        ),
-        holds!(
-            sync_latch_counts_happen_before,
-            Preemptions(3),
-            Preemptions(4),
-            "all work before the counts happens before the return of the wait"
-        ),
-        breaks!(
-            broken_sync_latch_unlocked_look,
-            "wait-set-enters-unseeing" in sync_latch_counts_happen_before,
-            Preemptions(3),
-            "deadlock",
-            "a waiter that does not check again under the lock sleeps through the last count"
-        ),
-        holds!(
-            sync_promise_set_against_wait,
-            Exhaustive,
-            Exhaustive,
-            "a promise that is kept while a thread begins to wait is seen, and the work before it \
+    ),
+    breaks!(
+        broken_sync_event_cancel_stays_in_queue,
+        "cancelled-waiter-stays" in sync_event_reset_lets_through,
+        Preemptions(3),
+        "a waiter is still in the queue",
+        "a cancelled waiter that does not leave the queue stays in it"
+    ),
+    holds!(
+        sync_latch_counts_happen_before,
+        Preemptions(3),
+        Preemptions(4),
+        "all work before the counts happens before the return of the wait"
+    ),
+    breaks!(
+        broken_sync_latch_unlocked_look,
+        "wait-set-enters-unseeing" in sync_latch_counts_happen_before,
+        Preemptions(3),
+        "deadlock",
+        "a waiter that does not check again under the lock sleeps through the last count"
+    ),
+    holds!(
+        sync_promise_set_against_wait,
+        Exhaustive,
+        Exhaustive,
+        "a promise that is kept while a thread begins to wait is seen, and the work before it \
              happens before the return"
-        ),
-        breaks!(
-            broken_sync_promise_unlocked_look,
-            "wait-set-enters-unseeing" in sync_promise_set_against_wait,
-            Exhaustive,
-            "deadlock",
-            "a waiter that does not check again under the lock sleeps through the promise"
-        ),
-        holds!(
-            sync_promise_set_against_cancel,
-            Preemptions(3),
-            Preemptions(4),
-            "a wait that is cancelled while the promise is kept returns the value or the cancel, \
+    ),
+    breaks!(
+        broken_sync_promise_unlocked_look,
+        "wait-set-enters-unseeing" in sync_promise_set_against_wait,
+        Exhaustive,
+        "deadlock",
+        "a waiter that does not check again under the lock sleeps through the promise"
+    ),
+    holds!(
+        sync_promise_set_against_cancel,
+        Preemptions(3),
+        Preemptions(4),
+        "a wait that is cancelled while the promise is kept returns the value or the cancel, \
              and leaves nothing in the queue"
-        ),
-        breaks!(
-            broken_sync_promise_looks_before_it_leaves,
-            "wait-settles-after-the-look" in sync_promise_set_against_cancel,
-            Preemptions(3),
-            "invalid key",
-            "a cancelled waiter that looks in one critical section and leaves in another is not \
-             in the queue any more"
-        ),
-        holds!(
-            sync_once_cell_failure_hands_over,
-            Exhaustive,
-            Exhaustive,
-            "when an initialiser fails, one of the waiters runs its own"
-        ),
-        breaks!(
-            broken_sync_once_cell_failure_keeps_turn,
-            "failure-keeps-the-turn" in sync_once_cell_failure_hands_over,
-            Preemptions(3),
-            "deadlock",
-            "an initialiser that fails and wakes no waiter leaves the others waiting"
-        ),
-        holds!(
-            sync_once_cell_is_made_once,
-            Exhaustive,
-            Exhaustive,
-            "of two threads that find no value, one makes it and the other gets the same value"
-        ),
-        breaks!(
-            broken_sync_once_cell_is_made_twice,
-            "turn-misses-the-value" in sync_once_cell_is_made_once,
-            Preemptions(3),
-            "made twice",
-            "a thread that has found no value and does not check again makes another"
-        ),
-        holds!(
-            sync_once_cell_cancelled_waiter_makes_nothing,
-            Preemptions(3),
-            Preemptions(4),
-            "a waiter that gets the turn after it was cancelled makes no value"
-        ),
-        breaks!(
-            broken_sync_once_cell_cancelled_waiter_makes,
-            "turn-is-not-checked" in sync_once_cell_cancelled_waiter_makes_nothing,
-            Preemptions(3),
-            "made in a cancelled scope",
-            "a waiter that finds its turn first and does not check for the cancel makes the value"
-        ),
-        holds!(
-            sync_once_cell_cancelled_waiter_hands_on,
-            Preemptions(3),
-            Preemptions(4),
-            "a turn that was handed to a waiter while it was cancelled goes to the next"
-        ),
-        breaks!(
-            broken_sync_once_cell_cancel_keeps_turn,
-            "cancelled-waiter-keeps-the-turn" in sync_once_cell_cancelled_waiter_hands_on,
-            Preemptions(3),
-            "deadlock",
-            "a cancelled waiter that keeps the turn leaves the others waiting"
-        ),
-    ]
-}
+    ),
+    breaks!(
+        broken_sync_promise_looks_before_it_leaves,
+        "wait-settles-after-the-look" in sync_promise_set_against_cancel,
+        Preemptions(3),
+        "invalid key",
+        "a cancelled waiter that looks in one critical section and leaves in another is not \
+         in the queue any more"
+    ),
+    holds!(
+        sync_once_cell_failure_hands_over,
+        Exhaustive,
+        Exhaustive,
+        "when an initialiser fails, one of the waiters runs its own"
+    ),
+    breaks!(
+        broken_sync_once_cell_failure_keeps_turn,
+        "failure-keeps-the-turn" in sync_once_cell_failure_hands_over,
+        Preemptions(3),
+        "deadlock",
+        "an initialiser that fails and wakes no waiter leaves the others waiting"
+    ),
+    holds!(
+        sync_once_cell_is_made_once,
+        Exhaustive,
+        Exhaustive,
+        "of two threads that find no value, one makes it and the other gets the same value"
+    ),
+    breaks!(
+        broken_sync_once_cell_is_made_twice,
+        "turn-misses-the-value" in sync_once_cell_is_made_once,
+        Preemptions(3),
+        "made twice",
+        "a thread that has found no value and does not check again makes another"
+    ),
+    holds!(
+        sync_once_cell_cancelled_waiter_makes_nothing,
+        Preemptions(3),
+        Preemptions(4),
+        "a waiter that gets the turn after it was cancelled makes no value"
+    ),
+    breaks!(
+        broken_sync_once_cell_cancelled_waiter_makes,
+        "turn-is-not-checked" in sync_once_cell_cancelled_waiter_makes_nothing,
+        Preemptions(3),
+        "made in a cancelled scope",
+        "a waiter that finds its turn first and does not check for the cancel makes the value"
+    ),
+    holds!(
+        sync_once_cell_cancelled_waiter_hands_on,
+        Preemptions(3),
+        Preemptions(4),
+        "a turn that was handed to a waiter while it was cancelled goes to the next"
+    ),
+    breaks!(
+        broken_sync_once_cell_cancel_keeps_turn,
+        "cancelled-waiter-keeps-the-turn" in sync_once_cell_cancelled_waiter_hands_on,
+        Preemptions(3),
+        "deadlock",
+        "a cancelled waiter that keeps the turn leaves the others waiting"
+    ),
+];
 
 fn sync_wait_group_last_drop_against_wait() {
     let group = WaitGroup::new();

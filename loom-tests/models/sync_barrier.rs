@@ -10,56 +10,54 @@ use super::{Model, Watched};
 use crate::CancelToken;
 use crate::sync::{Barrier, BarrierError};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            sync_barrier_breaks_while_it_completes,
-            Preemptions(3),
-            Preemptions(4),
-            "all threads pass a barrier or none does"
-        ),
-        breaks!(
-            broken_sync_barrier_cancel_beats_grant,
-            "cancel-beats-the-grant" in sync_barrier_breaks_while_it_completes,
-            Preemptions(3),
-            "one passed alone",
-            "a cancelled waiter that does not check for its grant fails while the others pass"
-        ),
-        holds!(
-            sync_barrier_cancel_lets_the_others_go,
-            Preemptions(3),
-            Preemptions(4),
-            "a thread that waits at a barrier continues if another is cancelled there"
-        ),
-        holds!(
-            sync_barrier_break_reaches_a_late_thread,
-            Preemptions(3),
-            Preemptions(4),
-            "a thread that comes to a barrier while it breaks is refused or woken, and does not \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        sync_barrier_breaks_while_it_completes,
+        Preemptions(3),
+        Preemptions(4),
+        "all threads pass a barrier or none does"
+    ),
+    breaks!(
+        broken_sync_barrier_cancel_beats_grant,
+        "cancel-beats-the-grant" in sync_barrier_breaks_while_it_completes,
+        Preemptions(3),
+        "one passed alone",
+        "a cancelled waiter that does not check for its grant fails while the others pass"
+    ),
+    holds!(
+        sync_barrier_cancel_lets_the_others_go,
+        Preemptions(3),
+        Preemptions(4),
+        "a thread that waits at a barrier continues if another is cancelled there"
+    ),
+    holds!(
+        sync_barrier_break_reaches_a_late_thread,
+        Preemptions(3),
+        Preemptions(4),
+        "a thread that comes to a barrier while it breaks is refused or woken, and does not \
              wait for a thread that has left"
-        ),
-        breaks!(
-            broken_sync_barrier_forgets_its_break,
-            "barrier-forgets-its-break" in sync_barrier_break_reaches_a_late_thread,
-            Preemptions(3),
-            "deadlock",
-            "a barrier that does not stay broken makes later threads wait for ever"
-        ),
-        holds!(
-            sync_barrier_last_wakes_the_others,
-            Preemptions(3),
-            Preemptions(4),
-            "all threads come to a barrier before one continues, and the work of each happens \
+    ),
+    breaks!(
+        broken_sync_barrier_forgets_its_break,
+        "barrier-forgets-its-break" in sync_barrier_break_reaches_a_late_thread,
+        Preemptions(3),
+        "deadlock",
+        "a barrier that does not stay broken makes later threads wait for ever"
+    ),
+    holds!(
+        sync_barrier_last_wakes_the_others,
+        Preemptions(3),
+        Preemptions(4),
+        "all threads come to a barrier before one continues, and the work of each happens \
              before that"
-        ),
-        holds!(
-            sync_barrier_reset_lets_go,
-            Preemptions(3),
-            Preemptions(4),
-            "a thread that waits at a barrier continues when the barrier is reset"
-        ),
-    ]
-}
+    ),
+    holds!(
+        sync_barrier_reset_lets_go,
+        Preemptions(3),
+        Preemptions(4),
+        "a thread that waits at a barrier continues when the barrier is reset"
+    ),
+];
 
 fn sync_barrier_breaks_while_it_completes() {
     let barrier = Arc::new(Barrier::new(2));

@@ -10,64 +10,62 @@ use super::support::{must_see, saw};
 use crate::CancelToken;
 use crate::sync::{Condvar, Mutex};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            sync_condvar_notify_between_predicate_and_wait,
-            Exhaustive,
-            Exhaustive,
-            "a notification between the check of the condition and the wait is not lost"
-        ),
-        breaks!(
-            broken_sync_condvar_enters_after_unlock,
-            "condvar-enters-after-the-unlock" in sync_condvar_notify_between_predicate_and_wait,
-            Preemptions(3),
-            "deadlock",
-            "a waiter that unlocks before it is in the queue misses the notification"
-        ),
-        holds!(
-            sync_condvar_cancel_against_notify,
-            Preemptions(2),
-            Preemptions(3),
-            "a notification for a cancelled waiter is received by it or by the next"
-        ),
-        breaks!(
-            broken_sync_condvar_cancel_eats_notification,
-            "cancel-beats-the-grant" in sync_condvar_cancel_against_notify,
-            Preemptions(2),
-            "deadlock",
-            "a cancelled waiter that does not check for its notification loses it"
-        ),
-        holds!(
-            sync_condvar_cancelled_waiter_is_not_notified,
-            Preemptions(2),
-            Preemptions(3),
-            "a notification that comes after a waiter was cancelled is received by another waiter"
-        ),
-        breaks!(
-            broken_sync_condvar_cancelled_waiter_stays,
-            "cancelled-waiter-stays" in sync_condvar_cancelled_waiter_is_not_notified,
-            Preemptions(2),
-            "deadlock",
-            "a cancelled waiter that stays in the queue takes a notification that no thread sees"
-        ),
-        holds!(
-            sync_condvar_answer_against_cancel,
-            Preemptions(3),
-            Preemptions(4),
-            "a notification that reports a woken thread was received, although that thread was \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        sync_condvar_notify_between_predicate_and_wait,
+        Exhaustive,
+        Exhaustive,
+        "a notification between the check of the condition and the wait is not lost"
+    ),
+    breaks!(
+        broken_sync_condvar_enters_after_unlock,
+        "condvar-enters-after-the-unlock" in sync_condvar_notify_between_predicate_and_wait,
+        Preemptions(3),
+        "deadlock",
+        "a waiter that unlocks before it is in the queue misses the notification"
+    ),
+    holds!(
+        sync_condvar_cancel_against_notify,
+        Preemptions(2),
+        Preemptions(3),
+        "a notification for a cancelled waiter is received by it or by the next"
+    ),
+    breaks!(
+        broken_sync_condvar_cancel_eats_notification,
+        "cancel-beats-the-grant" in sync_condvar_cancel_against_notify,
+        Preemptions(2),
+        "deadlock",
+        "a cancelled waiter that does not check for its notification loses it"
+    ),
+    holds!(
+        sync_condvar_cancelled_waiter_is_not_notified,
+        Preemptions(2),
+        Preemptions(3),
+        "a notification that comes after a waiter was cancelled is received by another waiter"
+    ),
+    breaks!(
+        broken_sync_condvar_cancelled_waiter_stays,
+        "cancelled-waiter-stays" in sync_condvar_cancelled_waiter_is_not_notified,
+        Preemptions(2),
+        "deadlock",
+        "a cancelled waiter that stays in the queue takes a notification that no thread sees"
+    ),
+    holds!(
+        sync_condvar_answer_against_cancel,
+        Preemptions(3),
+        Preemptions(4),
+        "a notification that reports a woken thread was received, although that thread was \
              being cancelled"
-        ),
-        breaks!(
-            broken_sync_condvar_answer_before_cancel,
-            "cancel-beats-the-grant" in sync_condvar_answer_against_cancel,
-            Preemptions(3),
-            "the answer is wrong",
-            "a cancelled waiter that does not check for its notification makes the answer of \
-             notify wrong"
-        ),
-    ]
-}
+    ),
+    breaks!(
+        broken_sync_condvar_answer_before_cancel,
+        "cancel-beats-the-grant" in sync_condvar_answer_against_cancel,
+        Preemptions(3),
+        "the answer is wrong",
+        "a cancelled waiter that does not check for its notification makes the answer of \
+         notify wrong"
+    ),
+];
 
 fn sync_condvar_notify_between_predicate_and_wait() {
     let shared = Arc::new((Mutex::new(false), Condvar::new()));

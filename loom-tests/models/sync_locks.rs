@@ -11,180 +11,178 @@ use crate::CancelToken;
 use crate::facade::set_paces_are_due;
 use crate::sync::{Latch, Mutex, RwLock, WriteGuard};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            sync_mutex_excludes,
-            Preemptions(3),
-            Preemptions(4),
-            "one thread at a time holds the mutex, and an unlock wakes a waiter"
-        ),
-        breaks!(
-            broken_sync_mutex_without_fence,
-            "unlock-without-fence" in sync_mutex_excludes,
-            Preemptions(3),
-            "deadlock",
-            "an unlock that looks for waiters before it is visible misses one"
-        ),
-        holds!(
-            sync_mutex_cancel_passes_wake_on,
-            Preemptions(2),
-            Preemptions(3),
-            "a waiter that is cancelled when it is woken to try wakes the next"
-        ),
-        breaks!(
-            broken_sync_mutex_cancel_keeps_wake,
-            "cancelled-waiter-keeps-its-wake" in sync_mutex_cancel_passes_wake_on,
-            Preemptions(2),
-            "deadlock",
-            "a cancelled waiter that does not pass its wake on leaves the mutex free and the next \
-             waiter asleep"
-        ),
-        holds!(
-            sync_mutex_hand_over_against_relock,
-            Preemptions(3),
-            Preemptions(4),
-            "a thread that locks again at once gets the mutex after the waiter that it was handed \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        sync_mutex_excludes,
+        Preemptions(3),
+        Preemptions(4),
+        "one thread at a time holds the mutex, and an unlock wakes a waiter"
+    ),
+    breaks!(
+        broken_sync_mutex_without_fence,
+        "unlock-without-fence" in sync_mutex_excludes,
+        Preemptions(3),
+        "deadlock",
+        "an unlock that looks for waiters before it is visible misses one"
+    ),
+    holds!(
+        sync_mutex_cancel_passes_wake_on,
+        Preemptions(2),
+        Preemptions(3),
+        "a waiter that is cancelled when it is woken to try wakes the next"
+    ),
+    breaks!(
+        broken_sync_mutex_cancel_keeps_wake,
+        "cancelled-waiter-keeps-its-wake" in sync_mutex_cancel_passes_wake_on,
+        Preemptions(2),
+        "deadlock",
+        "a cancelled waiter that does not pass its wake on leaves the mutex free and the next \
+         waiter asleep"
+    ),
+    holds!(
+        sync_mutex_hand_over_against_relock,
+        Preemptions(3),
+        Preemptions(4),
+        "a thread that locks again at once gets the mutex after the waiter that it was handed \
              to"
-        ),
-        breaks!(
-            broken_sync_mutex_hand_over_bars_no_thread,
-            "hand-over-bars-no-thread" in sync_mutex_hand_over_against_relock,
-            Preemptions(3),
-            "overtaken",
-            "a mutex that is handed over without keeping other threads out goes to the fastest one"
-        ),
-        holds!(
-            sync_mutex_hand_over_against_cancel,
-            Preemptions(2),
-            Preemptions(3),
-            "a mutex that is handed to a cancelled waiter goes to the next waiter, or to any thread"
-        ),
-        breaks!(
-            broken_sync_mutex_hand_over_to_an_empty_queue,
-            "empty-queue-bars" in sync_mutex_hand_over_against_cancel,
-            Preemptions(2),
-            "the mutex is kept for a waiter that has left",
-            "a cancelled waiter that leaves the mutex handed to an empty queue keeps every thread \
-             out"
-        ),
-        breaks!(
-            broken_sync_mutex_hand_over_is_dropped,
-            "cancelled-waiter-keeps-its-wake" in sync_mutex_hand_over_against_cancel,
-            Preemptions(2),
-            "deadlock",
-            "a cancelled waiter that does not pass a hand-over on leaves the mutex free and the \
-             next waiter asleep"
-        ),
-        holds!(
-            sync_mutex_hand_over_in_order,
-            Preemptions(2),
-            Preemptions(3),
-            "a mutex that is handed over at each unlock goes to the waiters in the order of the \
+    ),
+    breaks!(
+        broken_sync_mutex_hand_over_bars_no_thread,
+        "hand-over-bars-no-thread" in sync_mutex_hand_over_against_relock,
+        Preemptions(3),
+        "overtaken",
+        "a mutex that is handed over without keeping other threads out goes to the fastest one"
+    ),
+    holds!(
+        sync_mutex_hand_over_against_cancel,
+        Preemptions(2),
+        Preemptions(3),
+        "a mutex that is handed to a cancelled waiter goes to the next waiter, or to any thread"
+    ),
+    breaks!(
+        broken_sync_mutex_hand_over_to_an_empty_queue,
+        "empty-queue-bars" in sync_mutex_hand_over_against_cancel,
+        Preemptions(2),
+        "the mutex is kept for a waiter that has left",
+        "a cancelled waiter that leaves the mutex handed to an empty queue keeps every thread \
+         out"
+    ),
+    breaks!(
+        broken_sync_mutex_hand_over_is_dropped,
+        "cancelled-waiter-keeps-its-wake" in sync_mutex_hand_over_against_cancel,
+        Preemptions(2),
+        "deadlock",
+        "a cancelled waiter that does not pass a hand-over on leaves the mutex free and the \
+         next waiter asleep"
+    ),
+    holds!(
+        sync_mutex_hand_over_in_order,
+        Preemptions(2),
+        Preemptions(3),
+        "a mutex that is handed over at each unlock goes to the waiters in the order of the \
              queue"
-        ),
-        holds!(
-            sync_rwlock_excludes,
-            Preemptions(2),
-            Preemptions(3),
-            "a writer excludes all others, and its writes happen before the reads"
-        ),
-        holds!(
-            sync_rwlock_hand_over_to_readers,
-            Preemptions(1),
-            Preemptions(3),
-            "a lock that is handed to readers lets all of them read, and then a writer write"
-        ),
-        holds!(
-            sync_rwlock_hand_over_against_relock,
-            Preemptions(3),
-            Preemptions(4),
-            "a writer that locks again at once gets the lock after the reader that it was handed to"
-        ),
-        holds!(
-            sync_rwlock_hand_over_against_cancel,
-            Preemptions(2),
-            Preemptions(3),
-            "a lock that is handed to a cancelled writer goes to the readers behind it"
-        ),
-        holds!(
-            sync_rwlock_last_reader_wakes_the_writer,
-            Preemptions(1),
-            Preemptions(3),
-            "of two readers that unlock at the same time, one sees the waiting writer"
-        ),
-        breaks!(
-            broken_sync_rwlock_without_fence,
-            "unlock-without-fence" in sync_rwlock_last_reader_wakes_the_writer,
-            Preemptions(1),
-            "deadlock",
-            "a reader that looks for waiters before its unlock is visible misses the writer"
-        ),
-        holds!(
-            sync_rwlock_cancelled_writer_lets_readers_pass,
-            Preemptions(3),
-            Preemptions(4),
-            "a reader behind a cancelled writer reads beside the readers that hold the lock"
-        ),
-        breaks!(
-            broken_sync_rwlock_cancelled_writer_bars_readers,
-            "cancelled-writer-bars-readers" in sync_rwlock_cancelled_writer_lets_readers_pass,
-            Preemptions(3),
-            "deadlock",
-            "a cancelled writer that does not wake the readers behind it leaves a reader waiting \
-             for readers"
-        ),
-        holds!(
-            sync_rwlock_readers_read_together,
-            Preemptions(1),
-            Preemptions(3),
-            "two readers that waited for a writer hold the lock together, whichever was woken by \
+    ),
+    holds!(
+        sync_rwlock_excludes,
+        Preemptions(2),
+        Preemptions(3),
+        "a writer excludes all others, and its writes happen before the reads"
+    ),
+    holds!(
+        sync_rwlock_hand_over_to_readers,
+        Preemptions(1),
+        Preemptions(3),
+        "a lock that is handed to readers lets all of them read, and then a writer write"
+    ),
+    holds!(
+        sync_rwlock_hand_over_against_relock,
+        Preemptions(3),
+        Preemptions(4),
+        "a writer that locks again at once gets the lock after the reader that it was handed to"
+    ),
+    holds!(
+        sync_rwlock_hand_over_against_cancel,
+        Preemptions(2),
+        Preemptions(3),
+        "a lock that is handed to a cancelled writer goes to the readers behind it"
+    ),
+    holds!(
+        sync_rwlock_last_reader_wakes_the_writer,
+        Preemptions(1),
+        Preemptions(3),
+        "of two readers that unlock at the same time, one sees the waiting writer"
+    ),
+    breaks!(
+        broken_sync_rwlock_without_fence,
+        "unlock-without-fence" in sync_rwlock_last_reader_wakes_the_writer,
+        Preemptions(1),
+        "deadlock",
+        "a reader that looks for waiters before its unlock is visible misses the writer"
+    ),
+    holds!(
+        sync_rwlock_cancelled_writer_lets_readers_pass,
+        Preemptions(3),
+        Preemptions(4),
+        "a reader behind a cancelled writer reads beside the readers that hold the lock"
+    ),
+    breaks!(
+        broken_sync_rwlock_cancelled_writer_bars_readers,
+        "cancelled-writer-bars-readers" in sync_rwlock_cancelled_writer_lets_readers_pass,
+        Preemptions(3),
+        "deadlock",
+        "a cancelled writer that does not wake the readers behind it leaves a reader waiting \
+         for readers"
+    ),
+    holds!(
+        sync_rwlock_readers_read_together,
+        Preemptions(1),
+        Preemptions(3),
+        "two readers that waited for a writer hold the lock together, whichever was woken by \
              its unlock"
-        ),
-        breaks!(
-            broken_sync_rwlock_reader_tells_no_reader,
-            "reader-tells-no-reader" in sync_rwlock_readers_read_together,
-            Preemptions(1),
-            "deadlock",
-            "a reader that gets the lock by itself and wakes no reader leaves the reader behind \
-             it waiting for its unlock"
-        ),
-        holds!(
-            sync_rwlock_downgrade_lets_readers_in,
-            Preemptions(3),
-            Preemptions(4),
-            "a reader that waits for a writer reads beside it once the writer is downgraded, and \
+    ),
+    breaks!(
+        broken_sync_rwlock_reader_tells_no_reader,
+        "reader-tells-no-reader" in sync_rwlock_readers_read_together,
+        Preemptions(1),
+        "deadlock",
+        "a reader that gets the lock by itself and wakes no reader leaves the reader behind \
+         it waiting for its unlock"
+    ),
+    holds!(
+        sync_rwlock_downgrade_lets_readers_in,
+        Preemptions(3),
+        Preemptions(4),
+        "a reader that waits for a writer reads beside it once the writer is downgraded, and \
              the write happens before the read"
-        ),
-        breaks!(
-            broken_sync_rwlock_downgrade_tells_no_reader,
-            "downgrade-tells-no-reader" in sync_rwlock_downgrade_lets_readers_in,
-            Preemptions(3),
-            "deadlock",
-            "a writer that downgrades and wakes no reader leaves a reader waiting for its unlock"
-        ),
-        breaks!(
-            broken_sync_rwlock_downgrade_without_fence,
-            "downgrade-without-fence" in sync_rwlock_downgrade_lets_readers_in,
-            Preemptions(3),
-            "deadlock",
-            "a writer that looks for waiters before its downgrade is visible misses a reader"
-        ),
-        holds!(
-            sync_rwlock_downgrade_against_writer_and_reader,
-            Preemptions(2),
-            Preemptions(3),
-            "no writer gets in between a downgrade and the unlock, and a waiting writer and \
+    ),
+    breaks!(
+        broken_sync_rwlock_downgrade_tells_no_reader,
+        "downgrade-tells-no-reader" in sync_rwlock_downgrade_lets_readers_in,
+        Preemptions(3),
+        "deadlock",
+        "a writer that downgrades and wakes no reader leaves a reader waiting for its unlock"
+    ),
+    breaks!(
+        broken_sync_rwlock_downgrade_without_fence,
+        "downgrade-without-fence" in sync_rwlock_downgrade_lets_readers_in,
+        Preemptions(3),
+        "deadlock",
+        "a writer that looks for waiters before its downgrade is visible misses a reader"
+    ),
+    holds!(
+        sync_rwlock_downgrade_against_writer_and_reader,
+        Preemptions(2),
+        Preemptions(3),
+        "no writer gets in between a downgrade and the unlock, and a waiting writer and \
              reader get the lock after it"
-        ),
-        holds!(
-            sync_rwlock_downgrade_hands_over,
-            Preemptions(3),
-            Preemptions(4),
-            "a lock that is handed over at a downgrade goes to the reader, and then to any thread"
-        ),
-    ]
-}
+    ),
+    holds!(
+        sync_rwlock_downgrade_hands_over,
+        Preemptions(3),
+        Preemptions(4),
+        "a lock that is handed over at a downgrade goes to the reader, and then to any thread"
+    ),
+];
 
 fn sync_mutex_excludes() {
     let mutex = Arc::new(Mutex::new(Watched::new()));

@@ -13,141 +13,139 @@ use crate::CancelToken;
 use crate::facade::{pass, start_clock};
 use crate::sync::{RateLimiter, Semaphore};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            sync_semaphore_grant_against_cancel,
-            Preemptions(3),
-            Preemptions(4),
-            "a permit that is granted while its waiter is cancelled is acquired or returned"
-        ),
-        breaks!(
-            broken_sync_semaphore_cancel_beats_grant,
-            "cancel-beats-the-grant" in sync_semaphore_grant_against_cancel,
-            Preemptions(3),
-            "a permit was lost",
-            "a cancelled waiter that does not check for its grant loses the permit"
-        ),
-        holds!(
-            sync_semaphore_two_waiters_one_permit,
-            Preemptions(2),
-            Preemptions(3),
-            "one permit serves two waiters in turn, and the first's work under it happens before \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        sync_semaphore_grant_against_cancel,
+        Preemptions(3),
+        Preemptions(4),
+        "a permit that is granted while its waiter is cancelled is acquired or returned"
+    ),
+    breaks!(
+        broken_sync_semaphore_cancel_beats_grant,
+        "cancel-beats-the-grant" in sync_semaphore_grant_against_cancel,
+        Preemptions(3),
+        "a permit was lost",
+        "a cancelled waiter that does not check for its grant loses the permit"
+    ),
+    holds!(
+        sync_semaphore_two_waiters_one_permit,
+        Preemptions(2),
+        Preemptions(3),
+        "one permit serves two waiters in turn, and the first's work under it happens before \
              the second's"
-        ),
-        holds!(
-            sync_semaphore_permits_of_two,
-            Preemptions(3),
-            Preemptions(4),
-            "a thread that gets permits from two others sees the work of both before the release, \
+    ),
+    holds!(
+        sync_semaphore_permits_of_two,
+        Preemptions(3),
+        Preemptions(4),
+        "a thread that gets permits from two others sees the work of both before the release, \
              whichever grants them"
-        ),
-        holds!(
-            sync_semaphore_cancelled_request_lets_a_smaller_pass,
-            Preemptions(3),
-            Preemptions(4),
-            "a waiter that needs fewer permits than the one ahead of it continues when that one \
+    ),
+    holds!(
+        sync_semaphore_cancelled_request_lets_a_smaller_pass,
+        Preemptions(3),
+        Preemptions(4),
+        "a waiter that needs fewer permits than the one ahead of it continues when that one \
              is cancelled"
-        ),
-        holds!(
-            sync_semaphore_close_against_acquire,
-            Preemptions(3),
-            Preemptions(4),
-            "an acquire that races with the close is refused, and the work before the close \
+    ),
+    holds!(
+        sync_semaphore_close_against_acquire,
+        Preemptions(3),
+        Preemptions(4),
+        "an acquire that races with the close is refused, and the work before the close \
              happens before the refusal"
-        ),
-        breaks!(
-            broken_sync_semaphore_close_is_not_looked_for,
-            "acquire-misses-the-close" in sync_semaphore_close_against_acquire,
-            Preemptions(3),
-            "deadlock",
-            "a thread that does not check for the close under the lock waits for ever"
-        ),
-        breaks!(
-            broken_sync_semaphore_close_tells_no_waiter,
-            "close-refuses-no-waiter" in sync_semaphore_close_against_acquire,
-            Preemptions(3),
-            "deadlock",
-            "a close that does not refuse the waiting threads leaves them waiting"
-        ),
-        holds!(
-            sync_semaphore_close_that_is_seen_shows_what_came_before,
-            Exhaustive,
-            Exhaustive,
-            "a thread that finds a semaphore closed sees the writes before the close"
-        ),
-        holds!(
-            sync_semaphore_close_against_grant,
-            Preemptions(2),
-            Preemptions(3),
-            "a permit that is granted while the semaphore is closed is acquired or stays, and its \
+    ),
+    breaks!(
+        broken_sync_semaphore_close_is_not_looked_for,
+        "acquire-misses-the-close" in sync_semaphore_close_against_acquire,
+        Preemptions(3),
+        "deadlock",
+        "a thread that does not check for the close under the lock waits for ever"
+    ),
+    breaks!(
+        broken_sync_semaphore_close_tells_no_waiter,
+        "close-refuses-no-waiter" in sync_semaphore_close_against_acquire,
+        Preemptions(3),
+        "deadlock",
+        "a close that does not refuse the waiting threads leaves them waiting"
+    ),
+    holds!(
+        sync_semaphore_close_that_is_seen_shows_what_came_before,
+        Exhaustive,
+        Exhaustive,
+        "a thread that finds a semaphore closed sees the writes before the close"
+    ),
+    holds!(
+        sync_semaphore_close_against_grant,
+        Preemptions(2),
+        Preemptions(3),
+        "a permit that is granted while the semaphore is closed is acquired or stays, and its \
              waiter continues"
-        ),
-        holds!(
-            sync_semaphore_close_against_cancel,
-            Preemptions(2),
-            Preemptions(3),
-            "a waiter that is cancelled while the semaphore is closed continues and leaves \
+    ),
+    holds!(
+        sync_semaphore_close_against_cancel,
+        Preemptions(2),
+        Preemptions(3),
+        "a waiter that is cancelled while the semaphore is closed continues and leaves \
              nothing in the queue"
-        ),
-        holds!(
-            sync_rate_grant_against_cancel,
-            Preemptions(3),
-            Preemptions(4),
-            "a permit of a rate that comes due while its waiter is cancelled goes to that waiter or \
+    ),
+    holds!(
+        sync_rate_grant_against_cancel,
+        Preemptions(3),
+        Preemptions(4),
+        "a permit of a rate that comes due while its waiter is cancelled goes to that waiter or \
              to the next call"
-        ),
-        breaks!(
-            broken_sync_rate_cancel_beats_grant,
-            "cancel-beats-the-grant" in sync_rate_grant_against_cancel,
-            Preemptions(3),
-            "a permit was lost",
-            "a cancelled waiter that does not check for its grant loses the permit"
-        ),
-        breaks!(
-            broken_sync_rate_cancelled_waiter_stays,
-            "cancelled-waiter-stays" in sync_rate_grant_against_cancel,
-            Preemptions(3),
-            "a permit was lost",
-            "a cancelled waiter that stays in the queue is given a permit that no thread uses"
-        ),
-        holds!(
-            sync_rate_cancelled_first_lets_the_next,
-            Preemptions(2),
-            Preemptions(3),
-            "if the first waiter of a rate is cancelled, the next one takes the permit when it \
+    ),
+    breaks!(
+        broken_sync_rate_cancel_beats_grant,
+        "cancel-beats-the-grant" in sync_rate_grant_against_cancel,
+        Preemptions(3),
+        "a permit was lost",
+        "a cancelled waiter that does not check for its grant loses the permit"
+    ),
+    breaks!(
+        broken_sync_rate_cancelled_waiter_stays,
+        "cancelled-waiter-stays" in sync_rate_grant_against_cancel,
+        Preemptions(3),
+        "a permit was lost",
+        "a cancelled waiter that stays in the queue is given a permit that no thread uses"
+    ),
+    holds!(
+        sync_rate_cancelled_first_lets_the_next,
+        Preemptions(2),
+        Preemptions(3),
+        "if the first waiter of a rate is cancelled, the next one takes the permit when it \
              comes due"
-        ),
-        breaks!(
-            broken_sync_rate_cancelled_first_tells_none,
-            "rate-is-left-without-a-word" in sync_rate_cancelled_first_lets_the_next,
-            Preemptions(2),
-            "deadlock",
-            "a first waiter that leaves without waking the next leaves no thread that looks at the \
-             clock"
-        ),
-        holds!(
-            sync_rate_serves_all_that_are_due,
-            Preemptions(2),
-            Preemptions(3),
-            "permits of a rate that come due together go to all their waiters, whichever thread \
+    ),
+    breaks!(
+        broken_sync_rate_cancelled_first_tells_none,
+        "rate-is-left-without-a-word" in sync_rate_cancelled_first_lets_the_next,
+        Preemptions(2),
+        "deadlock",
+        "a first waiter that leaves without waking the next leaves no thread that looks at the \
+         clock"
+    ),
+    holds!(
+        sync_rate_serves_all_that_are_due,
+        Preemptions(2),
+        Preemptions(3),
+        "permits of a rate that come due together go to all their waiters, whichever thread \
              gives them out"
-        ),
-        holds!(
-            sync_rate_waiters_in_turn,
-            Preemptions(2),
-            Preemptions(3),
-            "waiters of a rate whose permits come due one after the other all continue"
-        ),
-        breaks!(
-            broken_sync_rate_served_waiter_tells_none,
-            "rate-tells-no-waiter-that-it-is-first" in sync_rate_waiters_in_turn,
-            Preemptions(2),
-            "deadlock",
-            "a waiter that becomes the first and is not woken does not look at the clock"
-        ),
-    ]
-}
+    ),
+    holds!(
+        sync_rate_waiters_in_turn,
+        Preemptions(2),
+        Preemptions(3),
+        "waiters of a rate whose permits come due one after the other all continue"
+    ),
+    breaks!(
+        broken_sync_rate_served_waiter_tells_none,
+        "rate-tells-no-waiter-that-it-is-first" in sync_rate_waiters_in_turn,
+        Preemptions(2),
+        "deadlock",
+        "a waiter that becomes the first and is not woken does not look at the clock"
+    ),
+];
 
 fn sync_semaphore_grant_against_cancel() {
     let semaphore = Arc::new(Semaphore::new(0));

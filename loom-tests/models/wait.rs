@@ -12,120 +12,118 @@ use super::{Model, Watched};
 use crate::facade::{AtomicU32, Ordering};
 use crate::waiting::{Fired, OnCancel, Slot, WaitKind, Woken};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            wait_cancel_races_with_entry,
-            Exhaustive,
-            Exhaustive,
-            "a cancel at any moment ends a wait, and the writes before the cancel are visible \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        wait_cancel_races_with_entry,
+        Exhaustive,
+        Exhaustive,
+        "a cancel at any moment ends a wait, and the writes before the cancel are visible \
              after it"
-        ),
-        holds!(
-            wait_sees_its_mark_by_the_wake_of_another,
-            Exhaustive,
-            Exhaustive,
-            "a wait that finds the mark after an unrelated wake sees the writes before the mark"
-        ),
-        breaks!(
-            broken_wait_unchecked_publish,
-            "publish-is-unchecked" in wait_cancel_races_with_entry,
-            Exhaustive,
-            "deadlock",
-            "a publish that ignores the mark sleeps for ever"
-        ),
-        holds!(
-            wait_grant_races_with_entry,
-            Exhaustive,
-            Exhaustive,
-            "a wake at any moment ends the wait that it is for"
-        ),
-        breaks!(
-            broken_wait_wake_is_not_sticky,
-            "early-wake-is-forgotten" in wait_grant_races_with_entry,
-            Exhaustive,
-            "deadlock",
-            "a wake before the park must be remembered"
-        ),
-        holds!(
-            wait_grant_beats_cancel,
-            Exhaustive,
-            Exhaustive,
-            "a grant before a cancel is not lost to the cancel"
-        ),
-        holds!(
-            wait_late_wake_does_not_end_the_next_wait,
-            Exhaustive,
-            Exhaustive,
-            "a wake for the previous wait does not end the current one"
-        ),
-        breaks!(
-            broken_wait_believes_every_wake,
-            "every-wake-is-believed" in wait_late_wake_does_not_end_the_next_wait,
-            Exhaustive,
-            "a wait ended without its condition",
-            "a wait that does not check its condition again is ended by an unrelated wake"
-        ),
-        holds!(
-            wait_marked_slot_parks,
-            Exhaustive,
-            Exhaustive,
-            "an uncancellable wait on a marked slot parks, and checks once for each wake"
-        ),
-        holds!(
-            wait_deadline_races_with_entry,
-            Exhaustive,
-            Exhaustive,
-            "a deadline that is set while a wait begins is taken up by the wait"
-        ),
-        holds!(
-            wait_hook_ends_before_its_region,
-            Exhaustive,
-            Exhaustive,
-            "a hook runs at most once, after its publish and before the return of its region"
-        ),
-        holds!(
-            wait_region_sees_its_hook_by_the_wake_of_another,
-            Exhaustive,
-            Exhaustive,
-            "a region that finds the end of its hook after an unrelated wake sees the hook's writes"
-        ),
-        breaks!(
-            broken_wait_withdraw_ignores_firing,
-            "withdraw-does-not-wait" in wait_hook_ends_before_its_region,
-            Exhaustive,
-            "Causality violation",
-            "a withdraw that does not wait returns while the hook runs"
-        ),
-        holds!(
-            wait_hook_runs_if_the_mark_came_first,
-            Exhaustive,
-            Exhaustive,
-            "a mark that comes before the region, or in it, runs the hook"
-        ),
-        holds!(
-            wait_hook_runs_again_until_its_region_ends,
-            Preemptions(3),
-            Preemptions(5),
-            "a hook that is run again runs after its last run and before the return of its \
+    ),
+    holds!(
+        wait_sees_its_mark_by_the_wake_of_another,
+        Exhaustive,
+        Exhaustive,
+        "a wait that finds the mark after an unrelated wake sees the writes before the mark"
+    ),
+    breaks!(
+        broken_wait_unchecked_publish,
+        "publish-is-unchecked" in wait_cancel_races_with_entry,
+        Exhaustive,
+        "deadlock",
+        "a publish that ignores the mark sleeps for ever"
+    ),
+    holds!(
+        wait_grant_races_with_entry,
+        Exhaustive,
+        Exhaustive,
+        "a wake at any moment ends the wait that it is for"
+    ),
+    breaks!(
+        broken_wait_wake_is_not_sticky,
+        "early-wake-is-forgotten" in wait_grant_races_with_entry,
+        Exhaustive,
+        "deadlock",
+        "a wake before the park must be remembered"
+    ),
+    holds!(
+        wait_grant_beats_cancel,
+        Exhaustive,
+        Exhaustive,
+        "a grant before a cancel is not lost to the cancel"
+    ),
+    holds!(
+        wait_late_wake_does_not_end_the_next_wait,
+        Exhaustive,
+        Exhaustive,
+        "a wake for the previous wait does not end the current one"
+    ),
+    breaks!(
+        broken_wait_believes_every_wake,
+        "every-wake-is-believed" in wait_late_wake_does_not_end_the_next_wait,
+        Exhaustive,
+        "a wait ended without its condition",
+        "a wait that does not check its condition again is ended by an unrelated wake"
+    ),
+    holds!(
+        wait_marked_slot_parks,
+        Exhaustive,
+        Exhaustive,
+        "an uncancellable wait on a marked slot parks, and checks once for each wake"
+    ),
+    holds!(
+        wait_deadline_races_with_entry,
+        Exhaustive,
+        Exhaustive,
+        "a deadline that is set while a wait begins is taken up by the wait"
+    ),
+    holds!(
+        wait_hook_ends_before_its_region,
+        Exhaustive,
+        Exhaustive,
+        "a hook runs at most once, after its publish and before the return of its region"
+    ),
+    holds!(
+        wait_region_sees_its_hook_by_the_wake_of_another,
+        Exhaustive,
+        Exhaustive,
+        "a region that finds the end of its hook after an unrelated wake sees the hook's writes"
+    ),
+    breaks!(
+        broken_wait_withdraw_ignores_firing,
+        "withdraw-does-not-wait" in wait_hook_ends_before_its_region,
+        Exhaustive,
+        "Causality violation",
+        "a withdraw that does not wait returns while the hook runs"
+    ),
+    holds!(
+        wait_hook_runs_if_the_mark_came_first,
+        Exhaustive,
+        Exhaustive,
+        "a mark that comes before the region, or in it, runs the hook"
+    ),
+    holds!(
+        wait_hook_runs_again_until_its_region_ends,
+        Preemptions(3),
+        Preemptions(5),
+        "a hook that is run again runs after its last run and before the return of its \
              region, or not at all"
-        ),
-        breaks!(
-            broken_wait_fire_again_does_not_look,
-            "hook-runs-again-unseen" in wait_hook_runs_again_until_its_region_ends,
-            Preemptions(3),
-            "Causality violation",
-            "a run that does not check whether there is a hook reads a hook that is being withdrawn"
-        ),
-        breaks!(
-            broken_wait_withdraw_ignores_a_run_again,
-            "withdraw-does-not-wait" in wait_hook_runs_again_until_its_region_ends,
-            Preemptions(3),
-            "Causality violation",
-            "a withdraw that does not wait returns while the hook is run again"
-        ),
-    ]
-}
+    ),
+    breaks!(
+        broken_wait_fire_again_does_not_look,
+        "hook-runs-again-unseen" in wait_hook_runs_again_until_its_region_ends,
+        Preemptions(3),
+        "Causality violation",
+        "a run that does not check whether there is a hook reads a hook that is being withdrawn"
+    ),
+    breaks!(
+        broken_wait_withdraw_ignores_a_run_again,
+        "withdraw-does-not-wait" in wait_hook_runs_again_until_its_region_ends,
+        Preemptions(3),
+        "Causality violation",
+        "a withdraw that does not wait returns while the hook is run again"
+    ),
+];
 
 fn wait(slot: &Slot, ready: impl FnMut() -> bool) -> Woken {
     slot.wait(

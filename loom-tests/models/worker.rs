@@ -9,124 +9,122 @@ use super::{Model, Watched};
 use crate::facade;
 use crate::{CancelToken, TaskGroup, workers};
 
-pub(super) fn models() -> Vec<Model> {
-    vec![
-        holds!(
-            worker_task_sees_its_spawn_and_is_seen_by_its_join,
-            Preemptions(3),
-            Preemptions(4),
-            "a spawn happens before its task, and the task before its join, both on a worker and \
+pub(super) const MODELS: &[Model] = &[
+    holds!(
+        worker_task_sees_its_spawn_and_is_seen_by_its_join,
+        Preemptions(3),
+        Preemptions(4),
+        "a spawn happens before its task, and the task before its join, both on a worker and \
              in place"
-        ),
-        holds!(
-            worker_scope_returns_after_its_tasks,
-            Preemptions(3),
-            Preemptions(4),
-            "a task happens before the return of its scope, both on a worker and in place"
-        ),
-        holds!(
-            worker_scope_returns_after_its_sole_tasks,
-            Preemptions(2),
-            Preemptions(3),
-            "the same for a task that is found to have one reference, and ends by plain stores"
-        ),
-        holds!(
-            worker_spawn_cancel_and_end_in_quick_succession,
-            Preemptions(3),
-            Preemptions(4),
-            "a task runs once or never if its scope is cancelled and left right after the spawn, \
+    ),
+    holds!(
+        worker_scope_returns_after_its_tasks,
+        Preemptions(3),
+        Preemptions(4),
+        "a task happens before the return of its scope, both on a worker and in place"
+    ),
+    holds!(
+        worker_scope_returns_after_its_sole_tasks,
+        Preemptions(2),
+        Preemptions(3),
+        "the same for a task that is found to have one reference, and ends by plain stores"
+    ),
+    holds!(
+        worker_spawn_cancel_and_end_in_quick_succession,
+        Preemptions(3),
+        Preemptions(4),
+        "a task runs once or never if its scope is cancelled and left right after the spawn, \
              and the workers end"
-        ),
-        holds!(
-            worker_idle_exit_races_with_hand_off,
-            Preemptions(2),
-            Preemptions(3),
-            "a task that is handed to a worker about to retire is run"
-        ),
-        breaks!(
-            broken_worker_retire_by_load_and_store,
-            "worker-retires-by-load-and-store" in worker_idle_exit_races_with_hand_off,
-            Preemptions(2),
-            "deadlock",
-            "a worker that retires by a load and a store takes a wake with it"
-        ),
-        holds!(
-            worker_idle_worker_is_woken,
-            Preemptions(2),
-            Preemptions(3),
-            "a task that is queued while the last worker goes idle is run"
-        ),
-        holds!(
-            worker_wake_is_passed_on,
-            Preemptions(2),
-            Preemptions(3),
-            "a task that is queued behind one blocking in foreign code gets the other place"
-        ),
-        breaks!(
-            broken_worker_keeps_the_wake,
-            "worker-keeps-the-wake" in worker_wake_is_passed_on,
-            Preemptions(2),
-            "deadlock",
-            "a worker that does not pass the wake on leaves a free place empty"
-        ),
-        holds!(
-            worker_that_blocks_frees_its_place,
-            Preemptions(2),
-            Preemptions(3),
-            "with one place, a task that waits for the next one lets it run"
-        ),
-        holds!(
-            worker_batch_is_given_back,
-            Preemptions(1),
-            Preemptions(2),
-            "a task that a worker took in a batch runs although the task before it waits for it"
-        ),
-        breaks!(
-            broken_worker_blocks_with_its_batch,
-            "blocking-worker-keeps-its-tasks" in worker_batch_is_given_back,
-            Preemptions(1),
-            "deadlock",
-            "a worker that blocks with tasks in its local batch keeps them from all other workers"
-        ),
-        holds!(
-            worker_batch_is_given_back_for_it,
-            Preemptions(3),
-            Preemptions(4),
-            "the end of a task is noticed although another thread gives back the local batch of \
+    ),
+    holds!(
+        worker_idle_exit_races_with_hand_off,
+        Preemptions(2),
+        Preemptions(3),
+        "a task that is handed to a worker about to retire is run"
+    ),
+    breaks!(
+        broken_worker_retire_by_load_and_store,
+        "worker-retires-by-load-and-store" in worker_idle_exit_races_with_hand_off,
+        Preemptions(2),
+        "deadlock",
+        "a worker that retires by a load and a store takes a wake with it"
+    ),
+    holds!(
+        worker_idle_worker_is_woken,
+        Preemptions(2),
+        Preemptions(3),
+        "a task that is queued while the last worker goes idle is run"
+    ),
+    holds!(
+        worker_wake_is_passed_on,
+        Preemptions(2),
+        Preemptions(3),
+        "a task that is queued behind one blocking in foreign code gets the other place"
+    ),
+    breaks!(
+        broken_worker_keeps_the_wake,
+        "worker-keeps-the-wake" in worker_wake_is_passed_on,
+        Preemptions(2),
+        "deadlock",
+        "a worker that does not pass the wake on leaves a free place empty"
+    ),
+    holds!(
+        worker_that_blocks_frees_its_place,
+        Preemptions(2),
+        Preemptions(3),
+        "with one place, a task that waits for the next one lets it run"
+    ),
+    holds!(
+        worker_batch_is_given_back,
+        Preemptions(1),
+        Preemptions(2),
+        "a task that a worker took in a batch runs although the task before it waits for it"
+    ),
+    breaks!(
+        broken_worker_blocks_with_its_batch,
+        "blocking-worker-keeps-its-tasks" in worker_batch_is_given_back,
+        Preemptions(1),
+        "deadlock",
+        "a worker that blocks with tasks in its local batch keeps them from all other workers"
+    ),
+    holds!(
+        worker_batch_is_given_back_for_it,
+        Preemptions(3),
+        Preemptions(4),
+        "the end of a task is noticed although another thread gives back the local batch of \
              its worker"
-        ),
-        holds!(
-            worker_blocks_without_destructors_of_its_batch,
-            Preemptions(1),
-            Preemptions(2),
-            "a worker that holds tasks of a cancelled group is woken from a wait, whatever their \
+    ),
+    holds!(
+        worker_blocks_without_destructors_of_its_batch,
+        Preemptions(1),
+        Preemptions(2),
+        "a worker that holds tasks of a cancelled group is woken from a wait, whatever their \
              destructors do"
-        ),
-        breaks!(
-            broken_worker_blocks_and_drops_its_batch,
-            "blocking-worker-drops-cancelled-tasks" in worker_blocks_without_destructors_of_its_batch,
-            Preemptions(1),
-            "deadlock",
-            "a destructor that runs between the publish of a wait and its park takes the cancel \
-             from the wait"
-        ),
-        holds!(
-            worker_batch_is_flagged_for_the_monitor,
-            Preemptions(1),
-            Preemptions(2),
-            "tasks in the local batch of a worker that blocks in foreign code are found, also \
+    ),
+    breaks!(
+        broken_worker_blocks_and_drops_its_batch,
+        "blocking-worker-drops-cancelled-tasks" in worker_blocks_without_destructors_of_its_batch,
+        Preemptions(1),
+        "deadlock",
+        "a destructor that runs between the publish of a wait and its park takes the cancel \
+         from the wait"
+    ),
+    holds!(
+        worker_batch_is_flagged_for_the_monitor,
+        Preemptions(1),
+        Preemptions(2),
+        "tasks in the local batch of a worker that blocks in foreign code are found, also \
              after an earlier batch was given back"
-        ),
-        breaks!(
-            broken_worker_flags_its_batch_first,
-            "batch-is-announced-before-it-is-there" in worker_batch_is_flagged_for_the_monitor,
-            Preemptions(1),
-            "deadlock",
-            "a worker that announces a batch before it is filled is found with an empty one, and \
-             then never again"
-        ),
-    ]
-}
+    ),
+    breaks!(
+        broken_worker_flags_its_batch_first,
+        "batch-is-announced-before-it-is-there" in worker_batch_is_flagged_for_the_monitor,
+        Preemptions(1),
+        "deadlock",
+        "a worker that announces a batch before it is filled is found with an empty one, and \
+         then never again"
+    ),
+];
 
 fn worker_task_sees_its_spawn_and_is_seen_by_its_join() {
     must_see(["in place", "on a worker"]);

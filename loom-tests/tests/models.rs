@@ -214,31 +214,37 @@ fn table(models: &[Model], rows: &[Report]) -> String {
     table
 }
 
+fn model(name: &str) -> Model {
+    models::all()
+        .into_iter()
+        .find(|model| model.name == name)
+        .unwrap()
+}
+
+/// Runs a model, and returns the end that the runner has judged it by.
+fn end(model: Model, limit: Duration) -> Result<End, Failed> {
+    let (report, result) = judge(&model, run_child(&model, model.push, model.fault, limit)?);
+    match report.end {
+        End::Complete | End::Found(_) => result?,
+        _ if result.is_ok() => return Err(format!("let pass: {}", report.end).into()),
+        _ => {}
+    }
+    Ok(report.end)
+}
+
+fn expect(found: bool, what: &End) -> Result<(), Failed> {
+    if found {
+        Ok(())
+    } else {
+        Err(format!("ended otherwise: {what}").into())
+    }
+}
+
+/// Longer than the models of the runner take.
+const AMPLE: Duration = Duration::from_secs(120);
+
 /// Checks, with models of the runner's own, that the runner does not pass everything.
 fn self_checks() -> Vec<Trial> {
-    fn model(name: &str) -> Model {
-        models::all()
-            .into_iter()
-            .find(|model| model.name == name)
-            .unwrap()
-    }
-    fn end(model: Model, limit: Duration) -> Result<End, Failed> {
-        let (report, result) = judge(&model, run_child(&model, model.push, model.fault, limit)?);
-        match report.end {
-            End::Complete | End::Found(_) => result?,
-            _ if result.is_ok() => return Err(format!("let pass: {}", report.end).into()),
-            _ => {}
-        }
-        Ok(report.end)
-    }
-    fn expect(found: bool, what: &End) -> Result<(), Failed> {
-        if found {
-            Ok(())
-        } else {
-            Err(format!("ended otherwise: {what}").into())
-        }
-    }
-    const AMPLE: Duration = Duration::from_secs(120);
     vec![
         Trial::test("runner_refuses_a_broken_model_that_holds", || {
             let model = Model {
@@ -281,19 +287,25 @@ fn self_checks() -> Vec<Trial> {
             let end = end(ENDLESS, Duration::ZERO)?;
             expect(end == End::Truncated, &end)
         }),
-        Trial::test("runner_refuses_a_model_without_executions", || {
-            let model = model("runner_sees_order");
-            let mut outcome = run_child(&model, model.push, model.fault, AMPLE)?;
-            if outcome.report.executions < Some(2) {
-                return Err(format!(
-                    "a store beside a load has more executions: {}",
-                    outcome.report
-                )
-                .into());
-            }
-            outcome.report.executions = Some(0);
-            let (report, result) = judge(&model, outcome);
-            expect(result.is_err(), &report.end)
-        }),
+        Trial::test(
+            "runner_refuses_a_model_without_executions",
+            without_executions,
+        ),
     ]
+}
+
+fn without_executions() -> Result<(), Failed> {
+    let model = model("runner_sees_order");
+    let mut outcome = run_child(&model, model.push, model.fault, AMPLE)?;
+    if outcome.report.executions < Some(2) {
+        return Err(format!(
+            "a store beside a load has more executions: {}",
+            outcome.report
+        )
+        .into());
+    }
+
+    outcome.report.executions = Some(0);
+    let (report, result) = judge(&model, outcome);
+    expect(result.is_err(), &report.end)
 }

@@ -57,13 +57,8 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// Explores a model, with the fault `fault` on.
-pub(crate) fn run_child(
-    model: &Model,
-    bound: Bound,
-    fault: Option<&str>,
-    limit: Duration,
-) -> Result<Outcome, Failed> {
+/// Returns the command that explores a model, with its output in pipes.
+fn exploring(model: &Model, bound: Bound, fault: Option<&str>) -> io::Result<Command> {
     let mut command = Command::new(env::current_exe()?);
     let bound_argument = argument(bound);
     command.args([
@@ -85,38 +80,60 @@ pub(crate) fn run_child(
         }
     }
 
+    Ok(command)
+}
+
+/// Reads the report of a child, and the faults that it has come to.
+fn read_report(stdout: impl Read) -> (Option<Report>, Vec<usize>) {
+    let (mut report, mut reached) = (None, Vec::new());
+    for line in lines(stdout) {
+        if let Ok(line) = line.parse::<Report>() {
+            report = Some(line);
+        } else if let Some(numbers) = line.strip_prefix(REACHED) {
+            reached = numbers.split_whitespace().flat_map(str::parse).collect();
+        }
+    }
+    (report, reached)
+}
+
+/// Reads the last lines of what a child says.
+fn read_last_lines(stderr: impl Read) -> String {
+    let mut last = VecDeque::new();
+    for line in lines(stderr) {
+        if last.len() == STDERR_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    Vec::from(last).join("\n")
+}
+
+/// Explores a model, with the fault `fault` on.
+pub(crate) fn run_child(
+    model: &Model,
+    bound: Bound,
+    fault: Option<&str>,
+    limit: Duration,
+) -> Result<Outcome, Failed> {
+    let mut command = exploring(model, bound, fault)?;
     let started = Instant::now();
     let mut child = command.spawn()?;
+
+    // The two threads drop their senders when the pipes close.
     let (open, closed) = mpsc::channel::<()>();
-    let stdout = {
-        let (pipe, open) = (child.stdout.take().unwrap(), open.clone());
-        thread::spawn(move || {
-            let (mut report, mut reached) = (None, Vec::new());
-            for line in lines(pipe) {
-                if let Ok(line) = line.parse::<Report>() {
-                    report = Some(line);
-                } else if let Some(numbers) = line.strip_prefix(REACHED) {
-                    reached = numbers.split_whitespace().flat_map(str::parse).collect();
-                }
-            }
-            drop(open);
-            (report, reached)
-        })
-    };
-    let stderr = {
-        let pipe = child.stderr.take().unwrap();
-        thread::spawn(move || {
-            let mut last = VecDeque::new();
-            for line in lines(pipe) {
-                if last.len() == STDERR_LINES {
-                    last.pop_front();
-                }
-                last.push_back(line);
-            }
-            drop(open);
-            Vec::from(last).join("\n")
-        })
-    };
+    let (pipe, both) = (child.stdout.take().unwrap(), open.clone());
+    let stdout = thread::spawn(move || {
+        let read = read_report(pipe);
+        drop(both);
+        read
+    });
+    let pipe = child.stderr.take().unwrap();
+    let stderr = thread::spawn(move || {
+        let read = read_last_lines(pipe);
+        drop(open);
+        read
+    });
+
     // Both pipes close when the child ends, so that there is no need to ask it again and again.
     let in_time = closed.recv_timeout(limit) != Err(RecvTimeoutError::Timeout);
     if !in_time {
@@ -251,18 +268,8 @@ fn explore(name: &str, bound: &str, fault: &str) -> ExitCode {
     });
     report_panics(exploration);
 
-    let mut builder = loom::model::Builder::new();
-    builder.max_branches = MAX_BRANCHES;
-    builder.preemption_bound = match bound {
-        Bound::Exhaustive => None,
-        Bound::Preemptions(most) => Some(most),
-    };
-    // Without these limits, `check` returns only when nothing is left to explore.
-    builder.max_permutations = None;
-    builder.max_duration = None;
-    builder.checkpoint_file = None;
     let explored = panic::catch_unwind(AssertUnwindSafe(|| {
-        builder.check(move || {
+        unlimited(bound).check(move || {
             exploration.executions.fetch_add(1, Ordering::Relaxed);
             (model.body)();
         });
@@ -287,6 +294,21 @@ fn explore(name: &str, bound: &str, fault: &str) -> ExitCode {
         (Err(_), Some(_)) => {}
     }
     ExitCode::FAILURE
+}
+
+/// Returns an exploration that ends only when nothing is left to explore.
+fn unlimited(bound: Bound) -> loom::model::Builder {
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = MAX_BRANCHES;
+    builder.preemption_bound = match bound {
+        Bound::Exhaustive => None,
+        Bound::Preemptions(most) => Some(most),
+    };
+
+    builder.max_permutations = None;
+    builder.max_duration = None;
+    builder.checkpoint_file = None;
+    builder
 }
 
 /// Reports the first panic where it happens, for the process may not live to report it afterwards:
