@@ -1,5 +1,5 @@
-//! A web server on tokio (axum), with requests that do blocking work on threads. A client that goes
-//! away takes the work behind its request along.
+//! A web server on tokio (axum), with requests that do blocking work on threads. When a client goes
+//! away, the work behind its request stops.
 //!
 //! A request for `/count/N` counts the primes below N, in a group with one task for each core.
 //!

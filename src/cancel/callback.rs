@@ -105,8 +105,8 @@ impl Node {
         // The drop of its guard waits for this thread.
         let held = Held::begin_at(self.object_of(id));
 
-        // Outside any scope: what a callback can do does not depend on the scope of the cancelling
-        // thread, which is cancelled itself more often than not.
+        // Outside any scope: the scope of the cancelling thread is often cancelled too, and then
+        // every blocking call of the callback would fail.
         //
         // fault: callback-runs-under-the-lock
         let panic = catch(|| unbound(|| frames::outside(callback))).err();

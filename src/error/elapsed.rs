@@ -11,7 +11,7 @@ pub(crate) enum Elapsed {
 }
 
 impl Elapsed {
-    /// Makes one of what a clock says that moves by `step`.
+    /// Returns a time that was measured by a clock with steps of `step`.
     pub(crate) fn in_steps(elapsed: Duration, step: Duration) -> Self {
         if elapsed < step {
             Elapsed::Under(step)

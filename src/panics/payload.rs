@@ -39,7 +39,7 @@ struct Inner {
 }
 
 impl PanicPayload {
-    /// Makes one of what `catch_unwind` returned, and takes the record that the hook made of that
+    /// Makes a payload from the error of `catch_unwind`, with the record that the hook made of that
     /// panic on this thread.
     pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
         // First, since the user's `Display` below may panic, which adds a record.

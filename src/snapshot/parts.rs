@@ -65,7 +65,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Makes nodes of all that was copied.
+    /// Makes nodes from the copied lanes and groups.
     pub(super) fn of(collected: Collected) -> Self {
         let groups = collected.groups.into_iter().map(|(number, view)| {
             let parts = GroupParts {

@@ -65,7 +65,7 @@ impl<'a, T: ?Sized> WriteGuard<'a, T> {
         }
     }
 
-    /// Turns the guard into one to read, without unlocking. Never blocks.
+    /// Turns the write guard into a read guard, without unlocking. Never blocks.
     ///
     /// No other thread writes in between. Waiting readers get the lock, unless a writer came before
     /// them.

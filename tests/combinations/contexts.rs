@@ -161,7 +161,7 @@ impl Outside {
         cancelled.expect("the cancel ends the call")
     }
 
-    /// Whether the call has not ended, as far as can be seen.
+    /// Returns whether the call is still blocked, as far as a short wait can tell.
     fn is_blocked(&self) -> bool {
         self.ended.recv_timeout(SOON).is_err()
     }

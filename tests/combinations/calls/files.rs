@@ -39,7 +39,7 @@ fn pipe_read() -> World {
     read_world(here, there, |mut here, buf| here.read(buf))
 }
 
-/// One byte of two is there.
+/// The pipe holds one byte of the two that are read.
 fn pipe_read_exact() -> World {
     let (here, mut there) = pipe();
     there.write_all(b"a").expect("the reader is there");
@@ -123,7 +123,7 @@ fn copy_from_a_pipe() -> World {
     let (here, there) = pipe();
     read_world(here, there, |here, buf| {
         let (mut here, mut to) = (here, Vec::new());
-        // The end of the present contents, for the last look.
+        // A pipe has no end while its writer lives, so the copy stops after four bytes.
         let copied = io::copy(&mut (&mut here).take(4), &mut to)?;
         buf[..to.len()].copy_from_slice(&to);
         Ok(copied as usize)
@@ -243,7 +243,7 @@ fn lock() -> World {
     )
 }
 
-/// The world of a read from standard input, which is a pipe for as long.
+/// The world of a read from standard input, which is a pipe until the world ends.
 fn stdin_world(read: fn() -> io::Result<String>) -> World {
     let (input, mut there) = pipe();
     let before = rustix::io::dup(rustix::stdio::stdin()).expect("there are descriptors left");
