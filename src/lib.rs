@@ -73,11 +73,13 @@
 //! group has not failed, and is not reported.
 //!
 //! ```
+//! use std::time::Duration;
 //! use taskgroup::TaskGroup;
 //!
 //! let error = TaskGroup::scope(|g| {
 //!     g.task().name("left").spawn(|| Ok("x".parse::<u32>()?));
-//!     g.task().name("right").spawn(|| Ok(taskgroup::park()?)); // for ever, if no task fails
+//!     // For ever, if no task fails.
+//!     g.task().name("right").spawn(|| Ok(taskgroup::sleep(Duration::MAX)?));
 //!     Ok(())
 //! })
 //! .unwrap_err();
@@ -162,10 +164,12 @@
 //!
 //! [`Builder::limit`] bounds how many tasks of a group run at once. The other tasks queue, in the
 //! order of their spawns. A task that waits for tasks of its own group gives its permit to a queued
-//! task, so nested use does not deadlock. [`TaskGroup::map`] pulls its input no further ahead than
-//! the limit, so an endless input needs no endless memory. For a limit that several groups share,
-//! use [`sync::Semaphore`]; for a limit on queued messages, use [`channel::bounded`]. For a limit
-//! on how often something is done, use [`sync::RateLimiter`].
+//! task, so nested use does not deadlock. In other waits it keeps its permit: the stages of a
+//! pipeline, which wait for each other's messages, need a limit that lets all of them run at once.
+//! [`TaskGroup::map`] pulls its input no further ahead than the limit, so an endless input needs no
+//! endless memory. For a limit that several groups share, use [`sync::Semaphore`]; for a limit on
+//! queued messages, use [`channel::bounded`]. For a limit on how often something is done, use
+//! [`sync::RateLimiter`].
 //!
 //! # Structure
 //!

@@ -60,13 +60,14 @@ impl TaskLatency {
 /// or more.
 ///
 /// ```
+/// use std::time::Duration;
 /// use taskgroup::{TaskGroup, sync::Event};
 ///
 /// let begun = Event::new();
 /// let error = TaskGroup::scope(|g| {
 ///     g.task().name("rows").spawn(|| {
 ///         begun.set();
-///         Ok(taskgroup::park()?) // until the cancel
+///         Ok(taskgroup::sleep(Duration::MAX)?) // until the cancel
 ///     });
 ///     begun.wait()?;
 ///     g.spawn(|| Ok("x".parse::<u32>()?));

@@ -38,7 +38,9 @@ const STACK: usize = 256 << 10;
 /// The Java virtual machine does this at SIGQUIT, which a terminal sends at Ctrl-\. Go does too,
 /// and ends the process then; here it goes on. The dump goes to standard error, one line for each
 /// task, scope or wait of each thread that uses the crate. It is what [`snapshot`](crate::snapshot)
-/// knows, without the tree, the names of groups and the queues.
+/// knows, without the tree, the names of groups, the queues, the files behind descriptors and the
+/// holders of locks. The holder is the thread that `holds` an object with the number that another
+/// one `waits` for.
 ///
 /// It works when nothing else does: the thread, its stack and its descriptors are reserved by this
 /// call, and a dump allocates nothing. If standard error is a pipe that is not read, the dump waits

@@ -11,6 +11,7 @@
 /// named count as failures. The type needs `From<Cancelled>` and `std::error::Error`.
 ///
 /// ```
+/// use std::time::Duration;
 /// use taskgroup::{Cancelled, GroupError, TaskGroup};
 ///
 /// #[derive(Debug, thiserror::Error)]
@@ -31,7 +32,7 @@
 /// # fn main() -> Result<(), GroupError<ImportError>> {
 /// TaskGroup::builder().error_type::<ImportError>().scope(|g| {
 ///     g.spawn(|| -> Result<(), ImportError> {
-///         TaskGroup::scope(|_| Ok(taskgroup::park()?))?;
+///         TaskGroup::scope(|_| Ok(taskgroup::sleep(Duration::MAX)?))?;
 ///         Err(ImportError::Empty)
 ///     });
 ///     // This cancel cuts the nested group short, which is no failure.

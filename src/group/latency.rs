@@ -134,6 +134,7 @@ impl fmt::Debug for LatencyRecorder {
 /// [`count`](Self::count), the [`sum`](Self::sum) and the [`longest`](Self::longest) are exact.
 ///
 /// ```
+/// use std::time::Duration;
 /// use taskgroup::TaskGroup;
 ///
 /// let begun = taskgroup::sync::Latch::new(2);
@@ -141,7 +142,7 @@ impl fmt::Debug for LatencyRecorder {
 ///     for _ in 0..2 {
 ///         g.spawn(|| {
 ///             begun.count_down();
-///             Ok(taskgroup::park()?) // until the cancel
+///             Ok(taskgroup::sleep(Duration::MAX)?) // until the cancel
 ///         });
 ///     }
 ///     begun.wait()?;

@@ -48,7 +48,9 @@ pub struct GroupStats {
     /// The part of the `cancelled` tasks that never began.
     pub never_ran: usize,
     /// The most tasks that ran at once, and so the most threads that the group had. A task that ran
-    /// on the thread that joined it is not counted beside others.
+    /// on the thread that joined it is not counted beside others. In a group with a limit this can
+    /// be more than the limit: tasks that have given their permits away while they wait for others
+    /// are counted.
     pub peak_running: usize,
     /// Tasks that had to wait for a permit: when they were spawned, the tasks before them had, or
     /// were about to have, all that [`limit`](crate::Builder::limit) allows. 0 without a limit.

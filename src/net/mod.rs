@@ -72,7 +72,8 @@
 //! # }
 //! ```
 //!
-//! The example program `server` lets requests end that have begun, and bounds the connections.
+//! Here a signal cuts requests short. The page of the module `signal` shows how the requests that
+//! have begun are finished. The example program `server` does this, and bounds the connections.
 //!
 //! # Errors of a cancel
 //!

@@ -17,6 +17,36 @@
 //! # }
 //! ```
 //!
+//! # A graceful end
+//!
+//! A signal cancels its token at once, without a grace. So a server that lets requests end does not
+//! take the token as a [`parent`](crate::Builder::parent). Its body waits for the token, and then
+//! cancels the group [gracefully](crate::TaskGroup::cancel_gracefully), which spares code inside
+//! [`winding_down`](crate::winding_down):
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use taskgroup::{TaskGroup, channel, winding_down};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let stop = taskgroup::signal::termination()?;
+//! let (_requests, queue) = channel::unbounded::<Duration>();
+//! TaskGroup::scope(|g| {
+//!     g.spawn(|| {
+//!         for request in &queue {
+//!             let request = request?; // the wait for a request ends at once
+//!             winding_down(|| taskgroup::sleep(request))?; // a request that has begun is finished
+//!         }
+//!         Ok(())
+//!     });
+//!     stop.wait()?; // also ends if a task fails
+//!     g.cancel_gracefully_because(Duration::from_secs(10), "a signal");
+//!     Ok(())
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What a signal does
 //!
 //! | the signal | and it |

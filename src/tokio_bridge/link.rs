@@ -47,13 +47,14 @@ enum LinkState {
 /// cancel of `token` takes no longer. Works outside a runtime too.
 ///
 /// ```
+/// use std::time::Duration;
 /// use taskgroup::{TaskGroup, tokio_bridge::token_from};
 /// use tokio_util::sync::CancellationToken;
 ///
 /// let shutdown = CancellationToken::new();
 /// let (token, _link) = token_from(&shutdown);
 /// let worked = TaskGroup::builder().parent(&token).scope(|g| {
-///     g.spawn(|| Ok(taskgroup::park()?)); // until the shutdown
+///     g.spawn(|| Ok(taskgroup::sleep(Duration::MAX)?)); // until the shutdown
 ///     shutdown.cancel();
 ///     Ok(())
 /// });

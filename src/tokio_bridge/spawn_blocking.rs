@@ -44,6 +44,7 @@ use crate::panics::drop_contained;
 /// Outside a runtime of tokio, like [`tokio::task::spawn_blocking`].
 ///
 /// ```
+/// use std::time::Duration;
 /// use taskgroup::tokio_bridge::spawn_blocking;
 /// use tokio::sync::oneshot;
 ///
@@ -53,7 +54,8 @@ use crate::panics::drop_contained;
 ///     let ((begin, begun), (ended, end)) = (oneshot::channel(), oneshot::channel());
 ///     let work = spawn_blocking(move || {
 ///         _ = begin.send(());
-///         ended.send(taskgroup::park().unwrap_err()) // until the future is dropped
+///         let forever = taskgroup::sleep(Duration::MAX);
+///         ended.send(forever.unwrap_err()) // the future was dropped
 ///     });
 ///     begun.await?;
 ///     drop(work); // as a server does when the client has gone
