@@ -194,9 +194,9 @@ impl Child {
     ///
     /// A blocking point. A cancel ends the child like in [`wait`](Self::wait). What the child and
     /// its descendants write meanwhile is read as well, for at most the
-    /// [`pipe_delay`](super::Command::pipe_delay) (1 second) after the end of the child, or after
-    /// the cancel if the child had ended before. The error holds a [`Partial`](super::Partial) with
-    /// everything that was read.
+    /// [`pipe_delay`](super::Command::pipe_delay) after the end of the child. Where none is set, it
+    /// is 1 second after the end, or after the cancel if the child had ended before. The error
+    /// holds a [`Partial`](super::Partial) with everything that was read.
     ///
     /// # Errors
     ///

@@ -146,11 +146,16 @@ impl Reading<'_> {
     /// is no status of a child that is gone or that may not be signalled.
     #[track_caller]
     fn stop(mut self, cancelled: Cancelled, delay: Option<Duration>) -> io::Result<Output> {
+        let had_ended = self.ended;
         let status = self.end_child().ok();
 
         // Its last words are in the pipes. Descendants may hold these open for ever, so the time is
-        // limited.
-        self.drain(delay.unwrap_or(DELAY_AFTER_A_CANCEL));
+        // limited. A delay that counts already goes on, or the cancel would make the call longer.
+        let limit = match (had_ended, delay) {
+            (Some(ended), Some(delay)) => ended.checked_add(delay),
+            (_, delay) => Instant::now().checked_add(delay.unwrap_or(DELAY_AFTER_A_CANCEL)),
+        };
+        self.drain(limit);
         Err(self.partial(status, CutBy::Cancelled(cancelled)))
     }
 
@@ -175,10 +180,9 @@ impl Reading<'_> {
         }
     }
 
-    /// Reads until both streams are at their ends, or `delay` has passed.
+    /// Reads until both streams are at their ends, or until `limit`.
     #[track_caller]
-    fn drain(&mut self, delay: Duration) {
-        let limit = Instant::now().checked_add(delay);
+    fn drain(&mut self, limit: Option<Instant>) {
         loop {
             // Read once more at the limit, so that a delay of zero takes all that is there.
             self.read_or_close();
@@ -266,12 +270,14 @@ impl OutputStream {
 mod tests {
     use std::fs::{self, File};
     use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
     use std::process::Command;
 
     use rustix::process::Pid;
 
     use super::super::ending::Ending;
     use super::*;
+    use crate::CancelToken;
 
     /// A child that writes without a pause looks like a file.
     #[test]
@@ -311,5 +317,32 @@ mod tests {
         reading.read_or_close();
         assert!(reading.stdout.is_at_end());
         child.wait().expect("it is a child");
+    }
+
+    #[test]
+    fn a_cancel_after_the_end_of_the_child_gives_its_streams_no_second_delay() {
+        let mut child = Command::new("true").spawn().expect("the program starts");
+        let process = Process::unwatched(Pid::from_child(&child), Ending::default());
+        let (held, _open) = UnixStream::pair().expect("there are descriptors left");
+        held.set_nonblocking(true).expect("it is a socket");
+        let delay = Duration::from_secs(60);
+        let reading = Reading {
+            child: &process,
+            stdout: OutputStream::new(Some(Descriptor::new(OwnedFd::from(held)))),
+            stderr: OutputStream::new(None),
+            chunk: vec![0; CHUNK],
+            ended: Instant::now().checked_sub(delay),
+            look: LookPauses::at(process.pid()),
+        };
+        assert!(reading.ended.is_some(), "the clock reaches that far back");
+
+        let token = CancelToken::new();
+        token.cancel();
+        let cancelled = token.cancelled().expect("it is cancelled");
+        let before = Instant::now();
+        let error = reading.stop(cancelled, Some(delay));
+        error.expect_err("it was cancelled");
+        assert!(before.elapsed() < delay / 2);
+        drop(child.wait());
     }
 }
