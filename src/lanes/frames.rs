@@ -370,12 +370,16 @@ impl ShownFrames {
     pub(super) fn innermost_task(&self, depth: u32) -> Option<u32> {
         // The place in the stack, since frames of values that are dropped have the number of their
         // task too.
-        (0..depth).rev().find(|index| {
-            let cell = self.deep(*index as usize, IfMissing::Stop);
-            let kind = cell.map(|cell| usize::from(cell.kind.load(Relaxed)));
-            kind.and_then(|kind| FrameKind::ALL.get(kind))
-                .is_some_and(|kind| kind.is_task())
-        })
+        (0..depth).rev().find(|index| self.is_task(*index))
+    }
+
+    /// Whether the frame with this index is a task, or was one, if it was popped last. For the
+    /// owner.
+    pub(super) fn is_task(&self, index: u32) -> bool {
+        let cell = self.deep(index as usize, IfMissing::Stop);
+        let kind = cell.map(|cell| usize::from(cell.kind.load(Relaxed)));
+        kind.and_then(|kind| FrameKind::ALL.get(kind))
+            .is_some_and(|kind| kind.is_task())
     }
 
     /// Returns the frames, the outermost first. Under the version.

@@ -24,6 +24,10 @@ pub(crate) enum HeldAs {
 /// The bit of a `depth` that says that the object is shared.
 const SHARED: u32 = 1 << 31;
 
+/// The `depth` of an object that was taken by a task which has ended on this thread. The guard was
+/// leaked, or a thread-local keeps it, and no code that runs here counts as its owner.
+const LEFT: u32 = SHARED - 1;
+
 impl HeldAs {
     #[inline(always)]
     fn bit(self) -> u32 {
@@ -67,8 +71,11 @@ pub(super) struct HeldObjects {
 #[allow(dead_code, reason = "which parts are read depends on the features")]
 pub(crate) struct HeldView {
     pub(crate) object: usize,
-    /// The number of frames of the lane when it was taken: the frame below has taken it.
+    /// The number of frames of the lane when it was taken: the frame below has taken it. 0 if it
+    /// `is_left`.
     pub(crate) depth: u32,
+    /// The task that took it has ended.
+    pub(crate) is_left: bool,
     pub(crate) access: HeldAs,
     pub(crate) location: Option<&'static Location<'static>>,
 }
@@ -131,8 +138,7 @@ impl HeldObjects {
                 pair[0].clear();
                 if let Some(next) = pair[1].view() {
                     pair[0].location.store(next.location);
-                    let depth = next.depth | next.access.bit();
-                    pair[0].depth.store(depth, Relaxed);
+                    pair[0].depth.store(pair[1].depth.load(Relaxed), Relaxed);
                     pair[0].object.store(next.object, Release);
                 }
             }
@@ -151,9 +157,10 @@ impl HeldObjects {
         self.count.load(Relaxed) == 0
     }
 
-    /// Gives the objects of frames deeper than `depth` to the frame that goes on.
-    pub(super) fn rise(&self, depth: u32) {
-        self.cells.iter().for_each(|cell| cell.rise(depth));
+    /// Gives the objects of frames deeper than `depth` to the frame that goes on, or to none if
+    /// they are `left`.
+    pub(super) fn rise(&self, depth: u32, left: bool) {
+        self.cells.iter().for_each(|cell| cell.rise(depth, left));
     }
 
     /// Returns whether an object that was taken at `location`, if that is known, is shown.
@@ -206,12 +213,16 @@ impl HeldCell {
         self.object.store(object, Release);
     }
 
-    /// Counts the object as taken at `depth`, if it was taken deeper.
-    pub(super) fn rise(&self, depth: u32) {
-        // The mark of a shared object is above any depth, and stays.
+    /// Counts the object as taken at `depth`, or as left, if it was taken deeper.
+    pub(super) fn rise(&self, depth: u32, left: bool) {
         let taken = self.depth.load(Relaxed);
-        let risen = (taken & !SHARED).min(depth) | (taken & SHARED);
-        self.depth.store(risen, Relaxed);
+        if taken & !SHARED <= depth || taken & !SHARED == LEFT {
+            return;
+        }
+
+        // The mark of a shared object is above any depth, and stays.
+        let risen = if left { LEFT } else { depth };
+        self.depth.store(risen | (taken & SHARED), Relaxed);
     }
 
     #[inline(always)]
@@ -251,9 +262,11 @@ impl HeldCell {
         let object = self.object.load(Acquire);
         let (location, depth) = (self.location.load(), self.depth.load(Acquire));
         let is_same = object != 0 && self.is_of(object);
+        let taken = depth & !SHARED;
         is_same.then_some(HeldView {
             object,
-            depth: depth & !SHARED,
+            depth: if taken == LEFT { 0 } else { taken },
+            is_left: taken == LEFT,
             access: HeldAs::of(depth),
             location,
         })
@@ -300,11 +313,30 @@ mod tests {
         let held = HeldObjects::new();
         held.add(1, HeldAs::Exclusive, 1, here());
         held.add(2, HeldAs::Shared, 3, here());
-        held.rise(2);
+        held.rise(2, false);
         let access: Vec<_> = held.view().map(|held| held.access).collect();
         assert_eq!(access, [HeldAs::Exclusive, HeldAs::Shared]);
         let depths: Vec<_> = held.view().map(|held| held.depth).collect();
         assert_eq!(depths, [1, 2]);
+        assert!(held.view().all(|held| !held.is_left));
+    }
+
+    #[test]
+    fn an_object_that_outlives_its_task_belongs_to_no_frame_until_it_is_given_back() {
+        let held = HeldObjects::new();
+        (1..=3).for_each(|object| held.add(object, HeldAs::Shared, object as u32, here()));
+        let left = || held.view().map(|held| (held.depth, held.is_left));
+
+        // What is left stays left, also where a frame that holds nothing ends.
+        for (depth, is_left) in [(2, true), (1, false), (0, false)] {
+            held.rise(depth, is_left);
+        }
+        assert!(left().eq([(0, false), (0, false), (0, true)]));
+        assert!(held.view().all(|held| held.access == HeldAs::Shared));
+        held.remove(1, Some(here()));
+        assert!(left().eq([(0, false), (0, true)]));
+        held.remove(3, Some(here()));
+        assert!(left().eq([(0, false)]));
     }
 
     #[test]

@@ -36,6 +36,13 @@ pub(crate) fn downgraded<T: ?Sized>(lock: &T) {
     }
 }
 
+/// Shows that `lock`, which is dropped, is held by no thread: the guards that this thread still
+/// shows were leaked. Returns how many.
+#[inline]
+pub(crate) fn forgotten<T: ?Sized>(lock: &T) -> usize {
+    mine().map_or(0, |lane| lane.forget(address(lock)))
+}
+
 /// Returns where the code that this thread runs has taken `lock` in a way that `excludes` what it
 /// is about to wait for: it would wait for itself.
 ///

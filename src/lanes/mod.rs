@@ -59,7 +59,7 @@ pub(crate) use frames::{FrameKind, FrameView, ShownFrame, StartMark};
 pub(crate) use glance::Glance;
 pub(crate) use held::{HeldAs, HeldView};
 pub(crate) use helpers::{Helper, helpers};
-pub(crate) use hold::{Held, downgraded, locked, locked_here, unlocked};
+pub(crate) use hold::{Held, downgraded, forgotten, locked, locked_here, unlocked};
 pub(crate) use lane::{Busy, Describe, Lane, LaneView, OpenGroup};
 pub(crate) use push::{Pushed, mark_starting, push, push_here, to_sight};
 use registry::system_number;

@@ -51,6 +51,16 @@ impl LockBase {
     }
 }
 
+impl Drop for LockBase {
+    #[inline]
+    fn drop(&mut self) {
+        // A guard that was leaked would make this thread seem to hold the next lock at this address.
+        for _ in 0..lanes::forgotten(&self.queue) {
+            context::lock_released();
+        }
+    }
+}
+
 /// States that this thread holds a lock. A guard drops it after the unlock.
 pub(super) struct Hold<'a> {
     base: &'a LockBase,

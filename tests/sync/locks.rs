@@ -3,10 +3,11 @@
 mod handed_over;
 mod read_write;
 
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use taskgroup::sync::{Condvar, Mutex, RwLock};
+use taskgroup::sync::{Condvar, Event, Mutex, RwLock};
 use taskgroup::{CancelToken, TaskGroup};
 
 use crate::support::{Gate, until_waiting, watch};
@@ -174,6 +175,69 @@ fn a_task_in_place_waits_for_a_lock_of_the_owner() -> anyhow::Result<()> {
     }
     // The task of the owner holds it again, as before.
     assert!(panic_of(|| mutex.lock_uncancellable()).contains("holds the lock already"));
+    Ok(())
+}
+
+#[test]
+fn a_guard_that_a_task_in_place_has_leaked_is_not_the_owners() -> anyhow::Result<()> {
+    let owner = std::thread::current().id();
+    let in_place = AtomicUsize::new(0);
+    while in_place.load(Ordering::SeqCst) == 0 {
+        let (mutex, lock) = (Mutex::new(0), RwLock::new(0));
+        TaskGroup::scope(|g| {
+            let task = g.spawn(|| {
+                mem::forget((mutex.try_lock(), lock.try_read()));
+                let is_in_place = std::thread::current().id() == owner;
+                in_place.fetch_add(usize::from(is_in_place), Ordering::SeqCst);
+                Ok(())
+            });
+            task.join()?;
+
+            let soon = Duration::from_millis(1);
+            let mutex_had = taskgroup::timeout(soon, || anyhow::Ok(*mutex.lock()?))?;
+            let lock_had = taskgroup::timeout(soon, || anyhow::Ok(*lock.write()?))?;
+            assert!(mutex_had.is_none() && lock_had.is_none());
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_lock_at_the_place_of_one_with_a_leaked_guard_is_another_lock() -> anyhow::Result<()> {
+    let _watch = watch();
+    let mut mutex = Some(Mutex::new(0));
+    mem::forget(mutex.as_ref().map(Mutex::try_lock));
+    mutex = Some(Mutex::new(1));
+
+    let mut lock = Some(RwLock::new(0));
+    (0..3).for_each(|_| mem::forget(lock.as_ref().map(RwLock::try_read)));
+    lock = Some(RwLock::new(1));
+
+    let (mutex, lock) = (mutex.as_ref().unwrap(), lock.as_ref().unwrap());
+    let (locked, done) = (Gate::default(), Event::new());
+    TaskGroup::scope(|g| {
+        g.spawn(|| {
+            let _held = (mutex.lock()?, lock.read()?);
+            locked.open();
+            Ok(done.wait()?)
+        });
+        locked.wait();
+
+        // This thread waits, like any other.
+        let soon = Duration::from_millis(1);
+        let mutex_had = taskgroup::timeout(soon, || anyhow::Ok(*mutex.lock()?))?;
+        let lock_had = taskgroup::timeout(soon, || anyhow::Ok(*lock.write()?))?;
+        done.set();
+        assert!(mutex_had.is_none() && lock_had.is_none());
+        Ok(())
+    })?;
+
+    // The leaked guards do not count: a thread that holds a lock would leave this to a worker.
+    let owner = std::thread::current().id();
+    let runs_on =
+        || TaskGroup::scope(|g| Ok(g.spawn(|| Ok(std::thread::current().id())).join()?));
+    while runs_on()? != owner {}
     Ok(())
 }
 

@@ -67,6 +67,7 @@ impl ReadLane {
         self.view.held.push(HeldView {
             object,
             depth: 0,
+            is_left: false,
             access,
             location: None,
         });

@@ -159,12 +159,14 @@ impl Lane {
     /// Gives the objects of the frame that was popped to the frame that goes on.
     ///
     /// A guard can outlive its frame: the body of a scope returns it, or a thread-local keeps it. A
-    /// frame that is pushed later must not count as its taker.
+    /// frame that is pushed later must not count as its taker. A task cannot return a guard, so the
+    /// code that goes on below a task never owns what is left of it.
     #[cold]
     fn rise(&self) {
         let depth = self.frames.depth();
-        self.first_lock.rise(depth);
-        self.held.rise(depth);
+        let left = self.frames.is_task(depth);
+        self.first_lock.rise(depth, left);
+        self.held.rise(depth, left);
     }
 
     /// Marks the task in the innermost frame as being started. For the owner.
@@ -270,6 +272,7 @@ impl Lane {
         let found = held.find(|held| {
             held.object == object
                 && excludes(held.access)
+                && !held.is_left
                 && self.frames.innermost_task(held.depth) == task
         });
         found?.location
@@ -310,6 +313,31 @@ impl Lane {
         } else {
             self.release(object, location);
         }
+    }
+
+    /// Takes back the entries of a lock that is dropped: their guards were leaked. Another lock may
+    /// come to its address. Returns how many there were. For the owner.
+    #[inline]
+    pub(super) fn forget(&self, object: usize) -> usize {
+        if self.first_lock.is_of(0) && self.held.is_empty() {
+            return 0;
+        }
+        self.forget_leaked(object)
+    }
+
+    #[cold]
+    fn forget_leaked(&self, object: usize) -> usize {
+        let mut leaked = 0;
+        if self.first_lock.is_of(object) {
+            self.first_lock.clear();
+            leaked += 1;
+        }
+
+        while self.held.contains(object, None) {
+            self.held.remove(object, None);
+            leaked += 1;
+        }
+        leaked
     }
 
     #[cold]
