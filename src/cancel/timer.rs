@@ -281,3 +281,79 @@ fn stand_by(
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::atomic::AtomicBool as PlainBool;
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+    use crate::CancelToken;
+
+    /// Rings again at once the first time, and says so each time.
+    struct Twice {
+        number: u64,
+        armed: PlainU64,
+        rings: Sender<()>,
+        again: PlainBool,
+    }
+
+    impl Twice {
+        fn new(rings: Sender<()>) -> Arc<Self> {
+            Arc::new(Twice {
+                number: TokenId::next().0,
+                armed: PlainU64::new(NEVER),
+                rings,
+                again: PlainBool::new(true),
+            })
+        }
+    }
+
+    impl Alarm for Twice {
+        fn number(&self) -> u64 {
+            self.number
+        }
+
+        fn armed(&self) -> &PlainU64 {
+            &self.armed
+        }
+
+        fn ring(self: Arc<Self>) -> Option<Instant> {
+            let _ = self.rings.send(());
+            self.again.swap(false, Relaxed).then(Instant::now)
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_dropped_leaves_no_entry() {
+        let token = CancelToken::new();
+        let number = token.id().0;
+        token.cancel_at(Instant::now() + Duration::from_secs(3600));
+        let guard = token.on_cancel(|| ());
+        let is_entered = || TIMER.lock().entries.keys().any(|(_, of)| *of == number);
+        assert!(is_entered());
+        drop((guard, token));
+        assert!(!is_entered());
+    }
+
+    #[test]
+    fn an_alarm_that_rings_again_wakes_a_thread_that_watches_a_distant_one() {
+        // A thread watches the clock from here on, and sleeps for the idle limit.
+        let distant = Twice::new(channel().0);
+        arm(&distant, Instant::now() + Duration::from_secs(3600));
+        while !matches!(TIMER.lock().watch, ClockThread::Until(..)) {
+            std::thread::yield_now();
+        }
+
+        let (rings, rung) = channel();
+        let alarm = Twice::new(rings);
+        drop(ring(
+            TIMER.lock(),
+            Arc::downgrade(&alarm) as Weak<dyn Alarm>,
+        ));
+        for _ in 0..2 {
+            rung.recv_timeout(IDLE_LIMIT / 2).expect("it rings twice");
+        }
+        disarm(distant.armed.load(Relaxed), distant.number);
+    }
+}

@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, mpsc};
 
+use super::completions::Completions;
 use super::deferred_drops::DeferredDrops;
 use super::group_state::GroupState;
+use super::outer_permit::OuterPermit;
 use super::permit::TaskPermit;
 use super::queue::{TakenTask, TaskQueue};
 use super::worker_loop::TaskBatch;
@@ -39,6 +41,30 @@ fn no_task_begins_in_place_before_one_that_another_task_waits_for() {
                 Some(TaskPermit::Held)
             );
             state.free_permit(TaskPermit::Held);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn what_tasks_wait_for_says_what_it_is() {
+    let permit = OuterPermit::new(7, None);
+    assert_eq!(format!("{permit:?}"), "OuterPermit { group: 7, .. }");
+    let completions = Completions::new();
+    assert_eq!(
+        format!("{completions:?}"),
+        "Completions { happened: 0, .. }"
+    );
+}
+
+#[test]
+fn a_task_that_needs_no_permit_holds_none() {
+    TaskGroup::builder()
+        .limit(1)
+        .scope(|g| {
+            let state = &g.core().state;
+            assert!(state.hold(TaskPermit::None).is_none());
+            assert!(state.hold(TaskPermit::Held).is_some());
             Ok(())
         })
         .unwrap();

@@ -247,6 +247,7 @@ mod tests {
             (view.is_worker, view.is_idle)
         };
         assert_eq!(shown(), (false, false));
+        assert!(format!("{lane:?}").starts_with("Lane { number: "));
         lane.become_worker();
         for is_idle in [true, false] {
             lane.set_idle(is_idle);
