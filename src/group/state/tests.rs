@@ -47,6 +47,28 @@ fn no_task_begins_in_place_before_one_that_another_task_waits_for() {
 }
 
 #[test]
+fn claimed_tasks_leave_a_long_queue_once_it_has_doubled() {
+    const WAITING: usize = 200;
+    TaskGroup::builder()
+        .limit(1)
+        .scope(|g| {
+            let state = &g.core().state;
+            // While all permits seem to be held, no worker takes a queued task.
+            state.queue.lock().permits.held = 1;
+            let waiting: Vec<_> = (0..WAITING).map(|_| g.spawn(|| Ok(()))).collect();
+            for _ in 0..20 * WAITING {
+                g.spawn(|| Ok(())).cancel();
+                assert!(state.queue.lock().tasks.len() <= 2 * WAITING + 2);
+            }
+            assert!(state.queue.lock().tasks.len() >= WAITING);
+            state.free_permit(TaskPermit::Held);
+            drop(waiting);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
 fn what_tasks_wait_for_says_what_it_is() {
     let permit = OuterPermit::new(7, None);
     assert_eq!(format!("{permit:?}"), "OuterPermit { group: 7, .. }");
