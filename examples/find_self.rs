@@ -179,7 +179,7 @@ fn supervise(
     // A server that is stopped has a few words more to say.
     let print_all = || taskgroup::shield(|| BufReader::new(stdout).lines().try_for_each(print));
     let waited = taskgroup::join(print_all, || Ok(server.wait()?));
-    // Also if a cancel came before the wait.
+    // Stops the server also if the cancel came before the wait.
     let status = server.stop()?;
     waited?;
     bail!("{status}")

@@ -45,7 +45,6 @@ fn a_status_tells_the_signal_and_the_code() {
     );
 }
 
-/// Where the system writes such files at all.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_status_tells_of_a_core_dump_as_in_std() {
@@ -53,6 +52,11 @@ fn a_status_tells_of_a_core_dump_as_in_std() {
     let script = ["-c", "ulimit -c unlimited; kill -ABRT $$"];
     let mut std = std::process::Command::new("sh");
     let theirs = std.args(script).current_dir(&folder.0).status().unwrap();
+    if !theirs.core_dumped() {
+        eprintln!("SKIPPED a_status_tells_of_a_core_dump_as_in_std: no core is written");
+        return;
+    }
+
     let mut ours = Command::new("sh");
     let ours = ours.args(script).current_dir(&folder.0).status().unwrap();
     assert_eq!(ours.into_raw(), theirs.into_raw(), "{ours} and {theirs}");

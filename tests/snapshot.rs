@@ -151,7 +151,6 @@ fn queued_tasks_are_listed_and_counted() {
         .unwrap();
 }
 
-/// The lock of a queue is held while it is listed.
 #[test]
 fn a_permit_is_shown_as_lent_while_its_task_waits() {
     let lent = || {
@@ -187,6 +186,7 @@ fn a_permit_is_shown_as_lent_while_its_task_waits() {
         .unwrap();
 }
 
+/// The lock of a queue is held while it is listed.
 #[test]
 fn of_very_many_queued_tasks_all_are_counted_and_some_are_listed() {
     const TASKS: usize = 10_000;

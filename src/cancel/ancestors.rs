@@ -144,7 +144,7 @@ mod tests {
         let expected = [&bottom, &fork, &left, &below_right, &top, &right];
         assert_eq!(way, expected.map(|node| node.id()));
 
-        // A way that begins to fork again after it has come together.
+        // One parent is also an ancestor of the other.
         let again = Node::child_of([&top, &left]);
         let way: Vec<_> = again.and_ancestors().map(|node| node.id()).collect();
         assert_eq!(way, [&again, &top, &left].map(|node| node.id()));

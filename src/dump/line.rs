@@ -75,8 +75,8 @@ fn write_all(bytes: &[u8]) -> Result<(), Errno> {
     )
 }
 
-/// Writes all of it by `write`. Where that would block and does not, waits until it is `ready`:
-/// standard error may be shared with a process that has made it so.
+/// Writes all bytes by `write`. If standard error is non-blocking and full, waits until it is
+/// `ready`. Another process that shares it may have made it non-blocking.
 fn write_all_by(
     mut bytes: &[u8],
     mut write: impl FnMut(&[u8]) -> Result<usize, Errno>,
@@ -84,7 +84,7 @@ fn write_all_by(
 ) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match write(bytes) {
-            // There is no progress, and it would be tried for ever.
+            // A write that takes nothing would be repeated for ever.
             Ok(0) => return Err(Errno::IO),
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(Errno::INTR) => {}

@@ -3,8 +3,8 @@
 use std::panic::Location;
 
 use super::held::HeldAs;
-use super::mine;
 use super::wait::address;
+use super::{claimed, mine};
 
 /// Shows that this thread holds `lock` until [`unlocked`], and has taken it at `location`. It holds
 /// no other lock if this `is_first`.
@@ -40,7 +40,7 @@ pub(crate) fn downgraded<T: ?Sized>(lock: &T) {
 /// shows were leaked. Returns how many.
 #[inline]
 pub(crate) fn forgotten<T: ?Sized>(lock: &T) -> usize {
-    mine().map_or(0, |lane| lane.forget(address(lock)))
+    claimed().map_or(0, |lane| lane.forget(address(lock)))
 }
 
 /// Returns where the code that this thread runs has taken `lock` in a way that `excludes` what it

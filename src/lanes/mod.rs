@@ -62,6 +62,7 @@ pub(crate) use helpers::{Helper, helpers};
 pub(crate) use hold::{Held, downgraded, forgotten, locked, locked_here, unlocked};
 pub(crate) use lane::{Busy, Describe, Lane, LaneView, OpenGroup};
 pub(crate) use push::{Pushed, mark_starting, push, push_here, to_sight};
+use registry::claimed;
 use registry::system_number;
 pub(crate) use registry::{all, mine};
 pub(crate) use tally::{add_to, sum};

@@ -8,6 +8,12 @@ pub(crate) fn mine() -> Option<&'static Lane> {
     None
 }
 
+/// Returns the lane that this thread has: none.
+#[inline(always)]
+pub(crate) fn claimed() -> Option<&'static Lane> {
+    None
+}
+
 /// Returns all lanes: none.
 pub(crate) fn all() -> impl Iterator<Item = &'static Lane> {
     std::iter::empty()

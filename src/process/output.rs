@@ -18,7 +18,8 @@ use crate::cancel::{Cancelled, context};
 use crate::io::descriptor::Descriptor;
 use crate::readiness::{self, Interest, Watched};
 
-/// How long pipes are read after a cancel has ended the child, unless the command says otherwise.
+/// How long pipes are read after a cancel, once the child has ended, unless the command says
+/// otherwise.
 const DELAY_AFTER_A_CANCEL: Duration = Duration::from_secs(1);
 
 /// How much is read at once: what a pipe holds.

@@ -106,7 +106,8 @@ impl Command {
 
     /// Sets how long after the end of the child [`output`](Self::output) and
     /// [`wait_with_output`](Child::wait_with_output) go on reading pipes that other processes hold
-    /// open. Without it they read to the end; after a cancel, for 1 second.
+    /// open. Without it they read to the end. After a cancel they read for 1 second from the end of
+    /// the child, or from the cancel if the child had ended before.
     ///
     /// A child hands its pipes on to its own children, which may outlive it. When the delay has
     /// passed without a cancel, the error is `TimedOut` and holds a [`Partial`](super::Partial)

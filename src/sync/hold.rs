@@ -54,7 +54,8 @@ impl LockBase {
 impl Drop for LockBase {
     #[inline]
     fn drop(&mut self) {
-        // A guard that was leaked would make this thread seem to hold the next lock at this address.
+        // A guard that this thread leaked would make it seem to hold the next lock at this address.
+        // A lock that was moved since, or that another thread drops, leaves its entry.
         for _ in 0..lanes::forgotten(&self.queue) {
             context::lock_released();
         }

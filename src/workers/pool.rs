@@ -56,10 +56,10 @@ use crate::panics::log;
 /// the monitor do.
 type Main = fn(&'static Pool);
 
-/// How many idle workers are taken with none becoming idle between, before that is a burst.
+/// More idle workers than this, taken in a row while none becomes idle, are a burst.
 const BURST: usize = 64;
 
-/// How many idle workers make the order in which they are woken matter.
+/// The order of wakes matters only with more idle workers than this.
 const MANY_IDLE: usize = 1024;
 
 pub(super) struct Pool {
@@ -441,11 +441,11 @@ impl PoolState {
     }
 
     /// Returns the idle worker that is to be woken next: the warmest one, but in a burst that has
-    /// thousands to choose from the one that has waited longest.
+    /// more than a thousand to choose from the one that has waited longest.
     ///
     /// Linux searches for the thread to wake in a list of all the threads of the process whose
     /// futexes have one hash, the longest waiter first, and gives a process few such lists: 16 on
-    /// two cores, since Linux 6.16. With 16 000 parked threads, the search for the last is most
+    /// two cores, since Linux 6.17. With 16 000 parked threads, the search for the last is most
     /// of what a wake costs.
     ///
     /// The two conditions let surplus workers retire. Tasks that come one by one always find the

@@ -34,6 +34,7 @@ fn messages_arrive_in_order() -> anyhow::Result<()> {
 
 #[test]
 fn a_message_that_comes_between_two_looks_is_received() -> anyhow::Result<()> {
+    let _watch = crate::support::watch();
     const MESSAGES: usize = 50_000;
     for capacity in [1, usize::MAX] {
         let (sender, receiver) = bounded(capacity);

@@ -180,6 +180,7 @@ fn a_task_in_place_waits_for_a_lock_of_the_owner() -> anyhow::Result<()> {
 
 #[test]
 fn a_guard_that_a_task_in_place_has_leaked_is_not_the_owners() -> anyhow::Result<()> {
+    let _watch = watch();
     let owner = std::thread::current().id();
     let in_place = AtomicUsize::new(0);
     while in_place.load(Ordering::SeqCst) == 0 {

@@ -159,8 +159,8 @@ impl Lane {
     /// Gives the objects of the frame that was popped to the frame that goes on.
     ///
     /// A guard can outlive its frame: the body of a scope returns it, or a thread-local keeps it. A
-    /// frame that is pushed later must not count as its taker. A task cannot return a guard, so the
-    /// code that goes on below a task never owns what is left of it.
+    /// frame that is pushed later must not count as its taker. Guards are not
+    /// `Send`, so a task cannot return one: what a task leaves belongs to no code of this thread.
     #[cold]
     fn rise(&self) {
         let depth = self.frames.depth();

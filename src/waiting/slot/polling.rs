@@ -111,7 +111,7 @@ impl Slot {
 
     /// Returns whether the slot is marked. If it is not, drains the waker, if that is readable.
     fn look_and_drain(&self, polled: Polled, waker: Option<&Waker>) -> bool {
-        // A wait that a cancel ends returns sooner by the system call of a drain. The waker stays
+        // A cancelled wait returns at once, which saves the system call of a drain. The waker stays
         // readable, and the next wait finds no mark and drains it.
         if self.is_marked() {
             return true;
