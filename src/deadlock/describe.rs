@@ -30,7 +30,7 @@ impl Deadlock {
 
 /// Describes a group, with its token; none if the thread that has opened it is busy.
 pub(super) fn describe_group(graph: &mut Graph, number: u64) -> Option<DeadlockedGroup> {
-    // The token is not in what was read: a `Graph` keeps no group alive.
+    // The lanes that were read have no token: a `Graph` keeps no group alive.
     let (opener, _) = graph.opening(number)?;
     let token = graph.threads[opener].source.with_groups(|groups| {
         let (_, group) = groups.iter().find(|(group, _)| *group == number)?;

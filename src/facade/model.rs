@@ -154,7 +154,7 @@ impl Count {
     pub(crate) fn load(&self, order: Ordering) -> usize {
         match self {
             Count::Seen(count) => count.load(order),
-            // Not 1: what is read from an unseen count orders nothing.
+            // Not 1: a read of an unseen count orders nothing.
             Count::Unseen(_) => 0,
         }
     }

@@ -417,7 +417,7 @@ mod tests {
         let deepest = 3 * PIECE;
         (1..=deepest as u64).for_each(|id| frames.push(task(id)));
 
-        // What was taken back stays in the cells.
+        // Frames that were taken back stay in the cells.
         for depth in (0..=deepest).rev() {
             let shown: Vec<u64> = frames.view().iter().map(|view| view.id).collect();
             assert!(shown.iter().copied().eq(1..=depth as u64), "{shown:?}");

@@ -327,7 +327,7 @@ mod tests {
         (1..=3).for_each(|object| held.add(object, HeldAs::Shared, object as u32, here()));
         let left = || held.view().map(|held| (held.depth, held.is_left));
 
-        // What is left stays left, also where a frame that holds nothing ends.
+        // An object that is left stays left, also where a frame that holds nothing ends.
         for (depth, is_left) in [(2, true), (1, false), (0, false)] {
             held.rise(depth, is_left);
         }
