@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use taskgroup::TaskGroup;
 use taskgroup::sync::Event;
 
-use crate::process::can_have_threads;
+use crate::process::{can_have_threads, threads, wait_for_exits};
 use crate::report::{Report, Title};
 use crate::sampling::{Contestant, Effort, Goal, millis};
 
@@ -100,6 +100,7 @@ fn times(started: Instant, (begun, released): (Instant, Instant)) -> Times {
 
 fn in_std(n: usize) -> anyhow::Result<Times> {
     let gate = Foreign::default();
+    let others = threads()?;
     let started = Instant::now();
     let instants = thread::scope(|s| {
         for _ in 0..n {
@@ -107,7 +108,9 @@ fn in_std(n: usize) -> anyhow::Result<Times> {
         }
         all_of(n, &gate.arrived, || gate.open())
     });
-    Ok(times(started, instants))
+    let times = times(started, instants);
+    wait_for_exits(others)?;
+    Ok(times)
 }
 
 fn in_foreign(n: usize) -> anyhow::Result<Times> {

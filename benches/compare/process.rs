@@ -1,6 +1,7 @@
 //! What the operating system says about this machine and process, and figures taken in a child.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use anyhow::{Context, ensure};
@@ -144,9 +145,23 @@ impl Ticks {
 }
 
 pub(crate) fn threads() -> anyhow::Result<usize> {
-    Ok(fs::read_dir("/proc/self/task")
-        .context("cannot count the threads")?
-        .count())
+    let status = fs::read_to_string("/proc/self/status").context("cannot count the threads")?;
+    let threads = field(&status, "Threads").context("no Threads in /proc/self/status")?;
+    Ok(threads.trim().parse()?)
+}
+
+/// Waits until no more than `count` threads are left.
+///
+/// A scope of std returns when its closures have returned. The threads then exit, which takes the
+/// processor and the lock of the address space from the next contestant: 16 000 of them for
+/// seconds.
+pub(crate) fn wait_for_exits(count: usize) -> anyhow::Result<()> {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while threads()? > count {
+        ensure!(Instant::now() < give_up, "the threads of a scope do not exit");
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 pub(crate) fn resident_kib() -> anyhow::Result<f64> {
