@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use taskgroup::TaskGroup;
 
+use crate::process::until_threads_exit;
 use crate::report::{Place, Report, Title};
 use crate::sampling::{Contestant, Effort, Goal, micros};
 
@@ -15,11 +16,11 @@ pub(crate) fn cancel(effort: Effort, report: &mut Report) -> anyhow::Result<()> 
         let contestants = vec![
             Contestant::new("taskgroup", move || taskgroup(n)),
             Contestant::new("by hand: flag, unpark, join", move || {
-                by_hand(n, Until::Joined)
+                until_threads_exit(|| by_hand(n, Until::Joined))
             })
             .goal(Goal::Ratio(1.0)),
             Contestant::new("by hand: flag, unpark, end scope", move || {
-                by_hand(n, Until::ScopeEnds)
+                until_threads_exit(|| by_hand(n, Until::ScopeEnds))
             })
             .goal(Goal::Ratio(1.0)),
         ];

@@ -6,6 +6,7 @@ use std::thread;
 use anyhow::ensure;
 use taskgroup::TaskGroup;
 
+use crate::process::until_threads_exit;
 use crate::report::{Place, Report, Title};
 use crate::sampling::{Contestant, Effort, Goal, repeated};
 
@@ -22,12 +23,10 @@ pub(crate) fn fork_join(effort: Effort, report: &mut Report) -> anyhow::Result<(
         ];
         // 10 000 threads take most of a second a round and more than many systems allow.
         if n < 10_000 {
+            let mut scope = repeated(n, move || checked(n, threads(n)));
             contestants.push(
-                Contestant::new(
-                    "std::thread::scope",
-                    repeated(n, move || checked(n, threads(n))),
-                )
-                .goal(Goal::Ratio(0.01)),
+                Contestant::new("std::thread::scope", move || until_threads_exit(&mut scope))
+                    .goal(Goal::Ratio(0.01)),
             );
         }
         let case = format!("n = {n}, results collected");

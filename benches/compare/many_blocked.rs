@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use taskgroup::TaskGroup;
 use taskgroup::sync::Event;
 
-use crate::process::{can_have_threads, threads, wait_for_exits};
+use crate::process::{can_have_threads, until_threads_exit};
 use crate::report::{Report, Title};
 use crate::sampling::{Contestant, Effort, Goal, millis};
 
@@ -37,8 +37,11 @@ pub(crate) fn many_blocked(effort: Effort, report: &mut Report) -> anyhow::Resul
                 |run: fn(usize) -> anyhow::Result<Times>| move || Ok(millis(half(run(n)?)));
             let contestants = vec![
                 Contestant::new("taskgroup, Event", sample(in_ours)),
-                Contestant::new("std::thread::scope, Condvar", sample(in_std))
-                    .goal(Goal::Ratio(1.0)),
+                Contestant::new(
+                    "std::thread::scope, Condvar",
+                    sample(|n| until_threads_exit(|| in_std(n))),
+                )
+                .goal(Goal::Ratio(1.0)),
                 Contestant::new("taskgroup, std's Condvar", sample(in_foreign)),
             ];
             let case = format!("n = {n}, {what}");
@@ -100,7 +103,6 @@ fn times(started: Instant, (begun, released): (Instant, Instant)) -> Times {
 
 fn in_std(n: usize) -> anyhow::Result<Times> {
     let gate = Foreign::default();
-    let others = threads()?;
     let started = Instant::now();
     let instants = thread::scope(|s| {
         for _ in 0..n {
@@ -108,9 +110,7 @@ fn in_std(n: usize) -> anyhow::Result<Times> {
         }
         all_of(n, &gate.arrived, || gate.open())
     });
-    let times = times(started, instants);
-    wait_for_exits(others)?;
-    Ok(times)
+    Ok(times(started, instants))
 }
 
 fn in_foreign(n: usize) -> anyhow::Result<Times> {

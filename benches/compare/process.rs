@@ -150,18 +150,25 @@ pub(crate) fn threads() -> anyhow::Result<usize> {
     Ok(threads.trim().parse()?)
 }
 
-/// Waits until no more than `count` threads are left.
+/// Takes a sample of threads of std, and waits until they have exited.
 ///
-/// A scope of std returns when its closures have returned. The threads then exit, which takes the
-/// processor and the lock of the address space from the next contestant: 16 000 of them for
+/// A scope of std returns when its closures have returned. Its threads exit after that, which takes
+/// the processor and the lock of the address space from the next contestant: 16 000 of them for
 /// seconds.
-pub(crate) fn wait_for_exits(count: usize) -> anyhow::Result<()> {
+pub(crate) fn until_threads_exit<T>(
+    sample: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let others = threads()?;
+    let sampled = sample()?;
     let give_up = Instant::now() + Duration::from_secs(60);
-    while threads()? > count {
-        ensure!(Instant::now() < give_up, "the threads of a scope do not exit");
+    while threads()? > others {
+        ensure!(
+            Instant::now() < give_up,
+            "the threads of a scope do not exit"
+        );
         thread::sleep(Duration::from_millis(1));
     }
-    Ok(())
+    Ok(sampled)
 }
 
 pub(crate) fn resident_kib() -> anyhow::Result<f64> {
