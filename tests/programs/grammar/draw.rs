@@ -85,139 +85,128 @@ fn draw_region(text: &mut String, depth: usize, name: impl fmt::Display, steps: 
 
 fn draw_steps(text: &mut String, depth: usize, steps: &[Step]) {
     for step in steps {
-        match step {
-            Step::Spawn {
-                level,
-                how,
-                keep,
-                task,
-            } => {
-                let dropped = if *keep { "" } else { ", handle dropped" };
-                draw_task(
-                    text,
-                    depth,
-                    &format!("spawn {how:?} (group {level}{dropped}) "),
-                    task,
-                );
-            }
-            Step::Doomed {
-                level,
-                how,
-                task,
-                between,
-                by,
-            } => {
-                draw_task(
-                    text,
-                    depth,
-                    &format!("spawn {how:?} (group {level}) "),
-                    task,
-                );
-                draw_region(
-                    text,
-                    depth,
-                    format_args!("then cancel it by {by:?}, after"),
-                    between,
-                );
-            }
-            Step::Map {
-                level,
-                ordered,
-                items,
-                taken,
-                block,
-            } => {
-                let name = if *ordered { "map" } else { "map_unordered" };
-                line(
-                    text,
-                    depth,
-                    format_args!("{name} (group {level}) of {items}, next() {taken} times {{"),
-                );
-                draw_block(text, depth + 1, block);
-                line(text, depth, "}");
-            }
-            Step::Start { level, task } => {
-                draw_task(text, depth, &format!("start (group {level}) "), task)
-            }
-            Step::Open { group, absorb } => draw_group(
-                text,
-                depth,
-                if *absorb { "(error dropped) " } else { "" },
-                group,
-            ),
-            Step::Hold(act, steps) => {
-                draw_region(text, depth, format_args!("hold a value({act:?})"), steps)
-            }
-            Step::Shield { bounded, steps } => {
-                draw_region(
-                    text,
-                    depth,
-                    if *bounded {
-                        "shield_for(an hour)"
-                    } else {
-                        "shield"
-                    },
-                    steps,
-                );
-            }
-            Step::Timeout { past, steps } => {
-                draw_region(
-                    text,
-                    depth,
-                    if *past {
-                        "timeout(0)"
-                    } else {
-                        "timeout(an hour)"
-                    },
-                    steps,
-                );
-            }
-            Step::Run { token, steps } => {
-                draw_region(text, depth, format_args!("token{token}.run"), steps)
-            }
-            Step::Winding(steps) => draw_region(text, depth, "winding_down", steps),
-            Step::Hook(steps) => draw_region(text, depth, "with_cancel_hook", steps),
-            Step::OnCancel { token, act, steps } => {
-                draw_region(
-                    text,
-                    depth,
-                    format_args!("token{token}.on_cancel({act:?}), guard held"),
-                    steps,
-                );
-            }
-            Step::Lock { lock, steps } => draw_region(text, depth, format_args!("{lock:?}"), steps),
-            Step::Whole(whole, tasks) => {
-                line(text, depth, format_args!("taskgroup::{whole:?}("));
-                tasks
-                    .iter()
-                    .for_each(|task| draw_task(text, depth + 1, "", task));
-                line(text, depth, ")");
-            }
-            Step::Permits(semaphore, count, steps) => {
-                draw_region(
-                    text,
-                    depth,
-                    format_args!("semaphore{semaphore}, {count} permits"),
-                    steps,
-                );
-            }
-            Step::Pipe {
-                level,
-                channels,
-                tasks,
-            } => {
-                for (channel, capacity) in channels {
-                    line(
-                        text,
-                        depth,
-                        format_args!("channel{channel} of capacity {capacity:?}, group {level}"),
-                    );
-                }
-                tasks
-                    .iter()
-                    .for_each(|task| draw_task(text, depth, "spawn ", task));
-            }
-            plain => line(text, depth, format_args!("{plain:?}")),
-        }
+        draw_step(text, depth, step);
     }
+}
+
+fn draw_step(text: &mut String, depth: usize, step: &Step) {
+    match step {
+        Step::Spawn { .. }
+        | Step::Doomed { .. }
+        | Step::Start { .. }
+        | Step::Map { .. }
+        | Step::Whole(..)
+        | Step::Pipe { .. } => draw_spawns(text, depth, step),
+        Step::Open { group, absorb } => {
+            let prefix = if *absorb { "(error dropped) " } else { "" };
+            draw_group(text, depth, prefix, group);
+        }
+        plain => match region_of(plain) {
+            Some((name, steps)) => draw_region(text, depth, name, steps),
+            None => line(text, depth, format_args!("{plain:?}")),
+        },
+    }
+}
+
+/// Draws a step that spawns tasks, with these.
+fn draw_spawns(text: &mut String, depth: usize, step: &Step) {
+    match step {
+        Step::Spawn {
+            level,
+            how,
+            keep,
+            task,
+        } => {
+            let dropped = if *keep { "" } else { ", handle dropped" };
+            let prefix = format!("spawn {how:?} (group {level}{dropped}) ");
+            draw_task(text, depth, &prefix, task);
+        }
+        Step::Doomed {
+            level,
+            how,
+            task,
+            between,
+            by,
+        } => {
+            let prefix = format!("spawn {how:?} (group {level}) ");
+            draw_task(text, depth, &prefix, task);
+            let name = format_args!("then cancel it by {by:?}, after");
+            draw_region(text, depth, name, between);
+        }
+        Step::Start { level, task } => {
+            draw_task(text, depth, &format!("start (group {level}) "), task);
+        }
+        Step::Map {
+            level,
+            ordered,
+            items,
+            taken,
+            block,
+        } => {
+            let name = if *ordered { "map" } else { "map_unordered" };
+            let call = format_args!("{name} (group {level}) of {items}, next() {taken} times {{");
+            line(text, depth, call);
+            draw_block(text, depth + 1, block);
+            line(text, depth, "}");
+        }
+        Step::Whole(whole, tasks) => {
+            line(text, depth, format_args!("taskgroup::{whole:?}("));
+            draw_tasks(text, depth + 1, "", tasks);
+            line(text, depth, ")");
+        }
+        Step::Pipe {
+            level,
+            channels,
+            tasks,
+        } => {
+            for (channel, capacity) in channels {
+                let made = format!("channel{channel} of capacity {capacity:?}, group {level}");
+                line(text, depth, made);
+            }
+            draw_tasks(text, depth, "spawn ", tasks);
+        }
+        other => unreachable!("{other:?} spawns nothing"),
+    }
+}
+
+fn draw_tasks(text: &mut String, depth: usize, prefix: &str, tasks: &[Arc<Task>]) {
+    for task in tasks {
+        draw_task(text, depth, prefix, task);
+    }
+}
+
+/// The head and the steps of a step that has steps inside.
+fn region_of(step: &Step) -> Option<(String, &[Step])> {
+    let (name, steps) = match step {
+        Step::Hold(act, steps) => (format!("hold a value({act:?})"), steps),
+        Step::Shield { bounded, steps } => {
+            let name = if *bounded {
+                "shield_for(an hour)"
+            } else {
+                "shield"
+            };
+            (name.to_owned(), steps)
+        }
+        Step::Timeout { past, steps } => {
+            let name = if *past {
+                "timeout(0)"
+            } else {
+                "timeout(an hour)"
+            };
+            (name.to_owned(), steps)
+        }
+        Step::Run { token, steps } => (format!("token{token}.run"), steps),
+        Step::Winding(steps) => ("winding_down".to_owned(), steps),
+        Step::Hook(steps) => ("with_cancel_hook".to_owned(), steps),
+        Step::OnCancel { token, act, steps } => (
+            format!("token{token}.on_cancel({act:?}), guard held"),
+            steps,
+        ),
+        Step::Lock { lock, steps } => (format!("{lock:?}"), steps),
+        Step::Permits(semaphore, count, steps) => {
+            (format!("semaphore{semaphore}, {count} permits"), steps)
+        }
+        _ => return None,
+    };
+    Some((name, steps))
 }

@@ -17,8 +17,7 @@ impl<'scope, 'env> Level<'scope, 'env> {
             frame.note(What::Skipped);
             return Ok(());
         };
-        let node = used.node;
-        let begin = frame.now();
+        let (node, begin) = (used.node, frame.now());
         let (seen, status, result) = match way {
             Way::Drop => {
                 drop(used);
@@ -28,33 +27,14 @@ impl<'scope, 'env> Level<'scope, 'env> {
                 self.cancel_by(frame, &used);
                 return Ok(());
             }
-            Way::Wait => told(each!(used.handle(), handle => handle.wait())),
-            Way::WaitZero => {
-                let waited = each!(used.handle(), handle => handle.wait_timeout(Duration::ZERO));
-                told_in_time(waited)
-            }
-            Way::WaitLong => {
-                let waited = each!(used.handle(), handle => handle.wait_timeout(HOUR));
-                assert!(!matches!(waited, Ok(None)), "an hour has passed");
-                told_in_time(waited)
-            }
-            Way::CancelAndWait => {
-                let waited = each!(used.handle(), handle => handle.cancel_and_wait());
-                // The cancel is somewhere in the call.
-                frame.write(
-                    begin,
-                    What::Cancel {
-                        target: node,
-                        gracefully: false,
-                    },
-                );
-                told(waited)
-            }
             Way::Join => match used.into_own() {
                 // Another task waits with the same handle.
                 Err(used) => told(each!(used.handle(), handle => handle.wait())),
                 Ok(own) => join(own),
             },
+            Way::Wait | Way::WaitZero | Way::WaitLong | Way::CancelAndWait => {
+                wait_with(frame, begin, &used, way)
+            }
         };
         frame.write(
             begin,
@@ -304,6 +284,34 @@ fn told_in_time(waited: std::result::Result<Option<TaskStatus>, Cancelled>) -> T
         waited.as_ref().ok().copied().flatten(),
         waited.map(boxed),
     )
+}
+
+/// Waits for a task by a handle that stays.
+fn wait_with(frame: &Frame, begin: u64, used: &Used<'_>, way: Way) -> Told {
+    match way {
+        Way::WaitZero => {
+            let waited = each!(used.handle(), handle => handle.wait_timeout(Duration::ZERO));
+            told_in_time(waited)
+        }
+        Way::WaitLong => {
+            let waited = each!(used.handle(), handle => handle.wait_timeout(HOUR));
+            assert!(!matches!(waited, Ok(None)), "an hour has passed");
+            told_in_time(waited)
+        }
+        Way::CancelAndWait => {
+            let waited = each!(used.handle(), handle => handle.cancel_and_wait());
+            // The cancel is somewhere in the call.
+            frame.write(
+                begin,
+                What::Cancel {
+                    target: used.node,
+                    gracefully: false,
+                },
+            );
+            told(waited)
+        }
+        _ => told(each!(used.handle(), handle => handle.wait())),
+    }
 }
 
 /// Joins a task.

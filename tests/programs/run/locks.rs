@@ -106,14 +106,7 @@ impl Frame {
         });
         // What the steps came to is theirs to say.
         if !is_ours.get() {
-            self.write(
-                begin,
-                What::Point {
-                    name: "once",
-                    seen: seen_of(&result),
-                    forever: false,
-                },
-            );
+            self.write_point(begin, "once", seen_of(&result), false);
         }
         result.copied()
     }
@@ -187,14 +180,7 @@ impl Frame {
         for _ in 0..count {
             let begin = self.now();
             let received = receiver.recv().map_err(anyhow::Error::from);
-            self.write(
-                begin,
-                What::Point {
-                    name,
-                    seen: seen_of(&received),
-                    forever: false,
-                },
-            );
+            self.write_point(begin, name, seen_of(&received), false);
             ticks.push((received?.saturating_duration_since(start), start.elapsed()));
         }
         self.note(What::Ticks {

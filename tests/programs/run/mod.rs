@@ -2,10 +2,12 @@
 
 mod channels;
 mod frame;
+mod groups;
 mod handles;
 mod joins;
 mod level;
 mod locks;
+mod steps;
 mod waits;
 mod wholes;
 
@@ -35,8 +37,8 @@ use super::taskgroup::sync::{
     Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore, WaitGroup,
 };
 use super::taskgroup::{
-    self, CancelToken, Cancelled, Failure, FailureKind, GroupError, OnFailure, Ready, SpawnError,
-    SpawnErrorKind, StartError, TaskError, TaskGroup, TaskHandle, TaskStatus,
+    self, Builder, CancelToken, Cancelled, Failure, FailureKind, GroupError, OnFailure, Ready,
+    SpawnError, SpawnErrorKind, StartError, TaskError, TaskGroup, TaskHandle, TaskStatus, TokenId,
 };
 
 use frame::Frame;

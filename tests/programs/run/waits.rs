@@ -11,6 +11,33 @@ impl Frame {
                     taskgroup::park()?;
                 }
             }),
+            // A model has no thread that it could leave behind, and sees no locks of std's.
+            Forever::Abandon if !CATCHES => self.forever("sleep", || taskgroup::sleep(HOUR)),
+            Forever::Abandon => self.abandoned(),
+            Forever::Hook if !CATCHES => self.shielded_foreign_wait(),
+            Forever::Hook => self.foreign_wait(),
+
+            Forever::Event
+            | Forever::Permit
+            | Forever::Token
+            | Forever::Promise
+            | Forever::Latch
+            | Forever::WaitGroup
+            | Forever::Barrier
+            | Forever::Condition => self.wait_for_ever_for_signal(forever),
+
+            Forever::After
+            | Forever::Tick
+            | Forever::Never
+            | Forever::Receive
+            | Forever::Send
+            | Forever::Select => self.wait_for_ever_in_channel(forever),
+        }
+    }
+
+    /// A wait at a lock or signal, of which no other thread knows.
+    fn wait_for_ever_for_signal(&self, forever: Forever) -> Result {
+        match forever {
             Forever::Event => self.forever("event that is not set", || Event::new().wait()),
             Forever::Permit => self.forever("no permit", || Semaphore::new(0).acquire().map(drop)),
             Forever::Token => self.forever("token", || CancelToken::new().wait()),
@@ -21,55 +48,34 @@ impl Frame {
                 let _piece = work.clone();
                 work.wait()
             }),
-            Forever::After => self.receive_for_ever("after", &channel::after(HOUR)),
-            Forever::Tick => self.receive_for_ever("tick", &channel::tick(HOUR)),
-            Forever::Never => self.receive_for_ever("never", &channel::never::<()>()),
-            // A model has no thread that it could leave behind.
-            Forever::Abandon if !CATCHES => self.forever("sleep", || taskgroup::sleep(HOUR)),
-            Forever::Abandon => {
-                let (leave, left) = std::sync::mpsc::channel::<()>();
-                let result = self.forever("abandon", || {
-                    taskgroup::abandon(move || left.recv().is_ok())
-                });
-                drop(leave);
-                result
-            }
             Forever::Barrier => {
                 let barrier = Barrier::new(2);
-                let begin = self.now();
-                let result = barrier.wait().map(drop).map_err(anyhow::Error::from);
-                self.write(
-                    begin,
-                    What::Point {
-                        name: "barrier",
-                        seen: seen_of(&result),
-                        forever: true,
-                    },
-                );
-                result
+                self.forever_by("barrier", || {
+                    barrier.wait().map(drop).map_err(anyhow::Error::from)
+                })
             }
             Forever::Condition => self.forever("condition", || {
                 let (lock, condition) = (Mutex::new(()), Condvar::new());
                 let mut guard = lock.lock()?;
                 condition.wait_while(&mut guard, |()| true)
             }),
+            other => unreachable!("{other:?} has no signal"),
+        }
+    }
+
+    /// A wait at a channel in which no message comes, or that has no room.
+    fn wait_for_ever_in_channel(&self, forever: Forever) -> Result {
+        match forever {
+            Forever::After => self.receive_for_ever("after", &channel::after(HOUR)),
+            Forever::Tick => self.receive_for_ever("tick", &channel::tick(HOUR)),
+            Forever::Never => self.receive_for_ever("never", &channel::never::<()>()),
             Forever::Receive => {
                 let (_sender, receiver) = channel::bounded::<()>(1);
                 self.receive_for_ever("recv of nothing", &receiver)
             }
             Forever::Send => {
                 let (sender, _receiver) = channel::bounded::<()>(0);
-                let begin = self.now();
-                let result = sender.send(()).map_err(anyhow::Error::from);
-                self.write(
-                    begin,
-                    What::Point {
-                        name: "send without a receiver",
-                        seen: seen_of(&result),
-                        forever: true,
-                    },
-                );
-                result
+                self.forever_by("send without a receiver", || Ok(sender.send(())?))
             }
             Forever::Select => self.forever("select", || {
                 let ((sender, _receiver), (_sender, receiver)) =
@@ -80,61 +86,64 @@ impl Frame {
                 select.send(&sender, &mut message, |_| ());
                 select.select()
             }),
-            Forever::Hook if !CATCHES => {
-                // A model sees no locks of std's.
-                let (begin, released) = (self.now(), Event::new());
-                let wait = || taskgroup::shield(|| released.wait());
-                taskgroup::with_cancel_hook(|| released.set(), wait)?;
-                let result = taskgroup::checkpoint();
-                self.write(
-                    begin,
-                    What::Point {
-                        name: "foreign wait",
-                        seen: seen_by(&result),
-                        forever: true,
-                    },
-                );
-                Ok(result?)
-            }
-            Forever::Hook => {
-                let (released, changed) = (StdMutex::new(false), StdCondvar::new());
-                let begin = self.now();
-                taskgroup::with_cancel_hook(
-                    || {
-                        *released.lock().unwrap_or_else(PoisonError::into_inner) = true;
-                        changed.notify_all();
-                    },
-                    || {
-                        let guard = released.lock().unwrap_or_else(PoisonError::into_inner);
-                        drop(changed.wait_while(guard, |released| !*released));
-                    },
-                );
-                let result = taskgroup::checkpoint();
-                self.write(
-                    begin,
-                    What::Point {
-                        name: "foreign wait",
-                        seen: seen_by(&result),
-                        forever: true,
-                    },
-                );
-                Ok(result?)
-            }
+            other => unreachable!("{other:?} has no channel"),
         }
     }
 
     fn receive_for_ever<T>(&self, name: &'static str, receiver: &Receiver<T>) -> Result {
+        self.forever_by(name, || {
+            receiver.recv().map(drop).map_err(anyhow::Error::from)
+        })
+    }
+
+    /// A wait that only a cancel ends, by a call whose error can say something else as well.
+    fn forever_by(&self, name: &'static str, call: impl FnOnce() -> Result) -> Result {
         let begin = self.now();
-        let result = receiver.recv().map(drop).map_err(anyhow::Error::from);
-        self.write(
-            begin,
-            What::Point {
-                name,
-                seen: seen_of(&result),
-                forever: true,
+        let result = call();
+        self.write_point(begin, name, seen_of(&result), true);
+        result
+    }
+
+    /// A wait of std's, on a thread that is left behind.
+    fn abandoned(&self) -> Result {
+        let (leave, left) = std::sync::mpsc::channel::<()>();
+        let result = self.forever("abandon", || {
+            taskgroup::abandon(move || left.recv().is_ok())
+        });
+        drop(leave);
+        result
+    }
+
+    /// A wait of std's that a hook ends.
+    fn foreign_wait(&self) -> Result {
+        let (released, changed) = (StdMutex::new(false), StdCondvar::new());
+        let begin = self.now();
+        taskgroup::with_cancel_hook(
+            || {
+                *released.lock().unwrap_or_else(PoisonError::into_inner) = true;
+                changed.notify_all();
+            },
+            || {
+                let guard = released.lock().unwrap_or_else(PoisonError::into_inner);
+                drop(changed.wait_while(guard, |released| !*released));
             },
         );
-        result
+        self.foreign_wait_ended(begin)
+    }
+
+    /// The same in a model. The wait is one of the crate's, and a shield hides the cancel from it.
+    fn shielded_foreign_wait(&self) -> Result {
+        let (begin, released) = (self.now(), Event::new());
+        let wait = || taskgroup::shield(|| released.wait());
+        taskgroup::with_cancel_hook(|| released.set(), wait)?;
+        self.foreign_wait_ended(begin)
+    }
+
+    /// Checks that a cancel has ended the wait.
+    fn foreign_wait_ended(&self, begin: u64) -> Result {
+        let result = taskgroup::checkpoint();
+        self.write_point(begin, "foreign wait", seen_by(&result), true);
+        Ok(result?)
     }
 
     pub(super) fn timeout(&self, level: &dyn Opened, past: bool, steps: &[Step]) -> Result {

@@ -1,5 +1,6 @@
 //! Callbacks and hooks.
 
+use super::super::taskgroup::TaskStatus;
 use super::*;
 
 impl History<'_> {
@@ -12,61 +13,74 @@ impl History<'_> {
                     calls.entry(callback).or_default().push(entry.begin);
                 }
                 What::Unregistered { callback } => {
-                    _ = removed.insert(callback, (entry.begin, entry.end))
+                    _ = removed.insert(callback, (entry.begin, entry.end));
                 }
                 _ => {}
             }
         }
+
+        let calls_of = |callback| calls.get(&callback).map_or(&[][..], Vec::as_slice);
         for entry in self.entries {
             match entry.what {
                 What::Registered { callback, token } => {
-                    let times = calls.get(&callback).map_or(0, Vec::len);
-                    let &(begin, end) = removed.get(&callback).unwrap_or(&(NEVER, NEVER));
-                    ensure!(times <= 1, "callback", "{entry:?} was called {times} times");
-                    ensure!(
-                        times == 0 || self.may(token, end),
-                        "callback",
-                        "{entry:?} was called without a cancel"
-                    );
-                    ensure!(
-                        times == 1 || self.must(token) >= begin,
-                        "callback",
-                        "{entry:?} was not called"
-                    );
-                    let late = calls
-                        .get(&callback)
-                        .and_then(|calls| calls.first())
-                        .is_some_and(|called| *called > end);
-                    ensure!(
-                        !late,
-                        "callback",
-                        "{entry:?} was called after its guard was dropped"
-                    );
+                    let removed = removed.get(&callback).unwrap_or(&(NEVER, NEVER));
+                    self.called_by_cancel(entry, token, calls_of(callback), *removed)?;
                 }
                 What::OnFinished { callback, .. } => {
-                    let times = calls.get(&callback).map_or(0, Vec::len);
+                    let times = calls_of(callback).len();
                     ensure!(times == 1, "callback", "{entry:?} was called {times} times");
                 }
+                What::Finished { callback, status } => self.told_status(callback, status)?,
                 _ => {}
             }
         }
-        for entry in self.entries {
-            let What::Finished { callback, status } = entry.what else {
-                continue;
-            };
-            for registered in self.entries {
-                if let What::OnFinished {
-                    callback: of, task, ..
-                } = registered.what
-                {
-                    let allowed = self.statuses(task);
-                    let right = of != callback || allowed.contains(&status);
-                    ensure!(
-                        right,
-                        "status",
-                        "a callback was told {status:?}, of a task that ended with {allowed:?}"
-                    );
-                }
+        Ok(())
+    }
+
+    /// A callback of a token runs once if the token is cancelled before its guard is dropped, from
+    /// `begin` to `end`, and otherwise not.
+    fn called_by_cancel(
+        &self,
+        entry: &Entry,
+        token: Node,
+        calls: &[u64],
+        (begin, end): (u64, u64),
+    ) -> Verdict {
+        let times = calls.len();
+        ensure!(times <= 1, "callback", "{entry:?} was called {times} times");
+        ensure!(
+            times == 0 || self.may(token, end),
+            "callback",
+            "{entry:?} was called without a cancel"
+        );
+        ensure!(
+            times == 1 || self.must(token) >= begin,
+            "callback",
+            "{entry:?} was not called"
+        );
+        let late = calls.first().is_some_and(|called| *called > end);
+        ensure!(
+            !late,
+            "callback",
+            "{entry:?} was called after its guard was dropped"
+        );
+        Ok(())
+    }
+
+    /// The callback of a task was told a status that the task can have ended with.
+    fn told_status(&self, callback: u64, status: TaskStatus) -> Verdict {
+        for registered in self.entries {
+            if let What::OnFinished {
+                callback: of, task, ..
+            } = registered.what
+            {
+                let allowed = self.statuses(task);
+                let right = of != callback || allowed.contains(&status);
+                ensure!(
+                    right,
+                    "status",
+                    "a callback was told {status:?}, of a task that ended with {allowed:?}"
+                );
             }
         }
         Ok(())

@@ -4,6 +4,45 @@ use super::*;
 
 impl History<'_> {
     pub(super) fn messages(&self, streams: bool) -> Verdict {
+        let received = self.received_once()?;
+        for entry in self.entries {
+            if let What::Sent {
+                channel,
+                message,
+                seen,
+            } = entry.what
+            {
+                self.sent_before(entry, channel, seen, received.get(&message).copied())?;
+            }
+        }
+
+        for entry in self.entries {
+            let (channel, of_senders) = match entry.what {
+                What::Received {
+                    channel,
+                    seen: Seen::Disconnected | Seen::Broken,
+                    ..
+                } => (channel, true),
+                What::Sent {
+                    channel,
+                    seen: Seen::Disconnected | Seen::Broken,
+                    ..
+                } => (channel, false),
+                _ => continue,
+            };
+            self.disconnected(entry, channel, of_senders)?;
+            if of_senders {
+                self.drained(entry, channel, &received)?;
+            }
+            if streams {
+                self.no_cut_stream(entry, channel, of_senders)?;
+            }
+        }
+        self.rooms(&received)
+    }
+
+    /// The entries that received each message, of which each has one at most.
+    fn received_once(&self) -> std::result::Result<BTreeMap<u64, &Entry>, String> {
         let mut received: BTreeMap<u64, &Entry> = BTreeMap::new();
         for entry in self.entries {
             let What::Received {
@@ -26,61 +65,39 @@ impl History<'_> {
                 );
             }
         }
-        for entry in self.entries {
-            let What::Sent {
-                channel,
-                message,
-                seen,
-            } = entry.what
-            else {
-                continue;
-            };
-            if let Seen::Cut(cut) = seen {
-                self.justified(entry, cut)?;
-            }
-            let arrived = received.get(&message);
-            ensure!(
-                seen == Seen::Done || arrived.is_none(),
-                "message",
-                "{entry:?} arrived all the same"
-            );
-            if let Some(arrived) = arrived {
-                let there =
-                    matches!(arrived.what, What::Received { channel: at, .. } if at == channel);
-                ensure!(
-                    there && arrived.end > entry.begin,
-                    "message",
-                    "{arrived:?} came before {entry:?}"
-                );
-            }
-        }
-        for entry in self.entries {
-            let (channel, of_senders) = match entry.what {
-                What::Received {
-                    channel,
-                    seen: Seen::Disconnected | Seen::Broken,
-                    ..
-                } => (channel, true),
-                What::Sent {
-                    channel,
-                    seen: Seen::Disconnected | Seen::Broken,
-                    ..
-                } => (channel, false),
-                _ => continue,
-            };
-            self.disconnected(entry, channel, of_senders, &received, streams)?;
-        }
-        self.rooms(&received)
+        Ok(received)
     }
 
-    pub(super) fn disconnected(
+    /// A message arrives after it was sent, in the same channel. One that came back does not.
+    fn sent_before(
         &self,
         entry: &Entry,
         channel: u64,
-        senders: bool,
-        received: &BTreeMap<u64, &Entry>,
-        streams: bool,
+        seen: Seen,
+        arrived: Option<&Entry>,
     ) -> Verdict {
+        if let Seen::Cut(cut) = seen {
+            self.justified(entry, cut)?;
+        }
+        ensure!(
+            seen == Seen::Done || arrived.is_none(),
+            "message",
+            "{entry:?} arrived all the same"
+        );
+        if let Some(arrived) = arrived {
+            let there = matches!(arrived.what, What::Received { channel: at, .. } if at == channel);
+            ensure!(
+                there && arrived.end > entry.begin,
+                "message",
+                "{arrived:?} came before {entry:?}"
+            );
+        }
+        Ok(())
+    }
+
+    /// A disconnect comes when all ends of the other side have gone, and says whether an end went
+    /// ill.
+    fn disconnected(&self, entry: &Entry, channel: u64, senders: bool) -> Verdict {
         let closes: Vec<_> = self.closes(channel, senders).collect();
         let open = closes.iter().any(|close| close.begin > entry.end);
         ensure!(
@@ -88,6 +105,7 @@ impl History<'_> {
             "message",
             "{entry:?}, and not all of the other side had gone"
         );
+
         let ill = closes.iter().any(|close| self.closed_ill(close));
         let told = matches!(
             entry.what,
@@ -104,40 +122,34 @@ impl History<'_> {
             "ill ends",
             "{entry:?}, and the ends went by {closes:?}"
         );
-        if senders {
-            for sent in self.entries {
-                let What::Sent {
-                    channel: at,
-                    message,
-                    seen: Seen::Done,
-                } = sent.what
-                else {
-                    continue;
-                };
-                let gone = received
-                    .get(&message)
-                    .is_some_and(|received| received.begin < entry.end);
-                ensure!(
-                    at != channel || gone,
-                    "message",
-                    "{entry:?} before {message} was received"
-                );
-            }
+        Ok(())
+    }
+
+    /// A receiver sees the end of a channel after each message of it was received.
+    fn drained(&self, entry: &Entry, channel: u64, received: &BTreeMap<u64, &Entry>) -> Verdict {
+        for sent in self.sent(channel) {
+            let What::Sent { message, .. } = sent.what else {
+                continue;
+            };
+            let gone = received
+                .get(&message)
+                .is_some_and(|received| received.begin < entry.end);
+            ensure!(gone, "message", "{entry:?} before {message} was received");
         }
-        if streams {
-            let last = closes
-                .iter()
-                .map(|close| close.begin)
-                .max()
-                .unwrap_or(NEVER);
-            for (&node, &at) in &self.seen {
-                let known = at < last && self.is_in(entry.scope, node, true, true);
-                ensure!(
-                    !known,
-                    "no disconnect",
-                    "{entry:?}: scope {node} was cancelled at {at}, and the last end went at {last}"
-                );
-            }
+        Ok(())
+    }
+
+    /// In a scope that was known to be cancelled, the end of a stream is the cancel.
+    fn no_cut_stream(&self, entry: &Entry, channel: u64, senders: bool) -> Verdict {
+        let closes = self.closes(channel, senders);
+        let last = closes.map(|close| close.begin).max().unwrap_or(NEVER);
+        for (&node, &at) in &self.seen {
+            let known = at < last && self.is_in(entry.scope, node, true, true);
+            ensure!(
+                !known,
+                "no disconnect",
+                "{entry:?}: scope {node} was cancelled at {at}, and the last end went at {last}"
+            );
         }
         Ok(())
     }

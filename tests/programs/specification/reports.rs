@@ -105,89 +105,105 @@ impl History<'_> {
 
     pub(super) fn reports(&self) -> Verdict {
         for entry in self.entries {
-            let What::Released { group } = entry.what else {
-                continue;
-            };
-            let late = self
-                .tasks
-                .values()
-                .filter(|task| task.group == group)
-                .filter_map(|task| task.ran);
-            let late = late.map(|(_, end, _)| end).max().unwrap_or(0);
-            ensure!(
-                late < entry.begin,
-                "nothing outlives",
-                "{entry:?} came before the end of a task, at {late}"
-            );
+            if let What::Released { group } = entry.what {
+                self.after_all_ends(group, entry.begin, entry)?;
+            }
         }
+
         let mut everywhere = BTreeSet::new();
         for entry in self.entries {
-            let (group, error) = match &entry.what {
-                What::Value { group } | What::Panic { group } => (*group, None),
+            match &entry.what {
+                What::Panic { group } => self.returned(*group, entry)?,
+                What::Value { group } => {
+                    self.returned(*group, entry)?;
+                    self.value(*group, entry)?;
+                }
                 What::Error {
                     group,
                     failures,
                     primary,
                     cut,
-                } => (*group, Some((failures, *primary, *cut))),
-                _ => continue,
-            };
-            for task in self.tasks.values().filter(|task| task.group == group) {
-                if let Some((_, end, _)) = task.ran {
-                    ensure!(
-                        end < entry.end,
-                        "nothing outlives",
-                        "a task ended at {end}, after {entry:?}"
-                    );
+                } => {
+                    self.returned(*group, entry)?;
+                    self.report(*group, entry, failures, *primary, &mut everywhere)?;
+                    if failures.is_empty() {
+                        self.plain_cancel(*group, entry, cut.is_some())?;
+                    }
                 }
+                _ => {}
             }
-            let body = self.bodies.get(&group).map(|(_, outcome)| *outcome);
-            let panicked = matches!(body, Some(Outcome::Panicked(_)));
-            let panics = matches!(entry.what, What::Panic { .. });
-            ensure!(
-                panics == panicked,
-                "reported once",
-                "the body ended with {body:?}, and the scope with {entry:?}"
-            );
-            if panicked {
-                continue;
-            }
-            let (must, may) = self.failures_of(group);
-            let race = self.wholes.get(&group) == Some(&Whole::First);
-            // The winner of a race hides what the others failed with.
-            if error.is_none() && race {
-                continue;
-            }
-            let Some((failures, primary, cut)) = error else {
+        }
+        Ok(())
+    }
+
+    /// All tasks of a group had ended at this time.
+    fn after_all_ends(&self, group: Node, time: u64, entry: &Entry) -> Verdict {
+        for task in self.tasks.values().filter(|task| task.group == group) {
+            if let Some((_, end, _)) = task.ran {
                 ensure!(
-                    must.is_empty(),
-                    "reported once",
-                    "faults {must:?} are lost: {entry:?}"
-                );
-                ensure!(
-                    body == Some(Outcome::Value),
-                    "own cancel",
-                    "{entry:?}, but the body ended with {body:?}"
-                );
-                ensure!(
-                    self.was_cut(group) != Known::Yes,
-                    "own cancel",
-                    "{entry:?}, but something was cut short"
-                );
-                continue;
-            };
-            self.report(entry, (&must, &may), failures, primary, &mut everywhere)?;
-            if failures.is_empty() {
-                let cut_body = matches!(body, Some(Outcome::Cut { .. }));
-                ensure!(cut.is_some(), "own cancel", "{entry:?} holds nothing");
-                let cut_short = self.was_cut(group) != Known::No;
-                ensure!(
-                    cut_body || cut_short,
-                    "own cancel",
-                    "{entry:?}, but nothing was cut short"
+                    end < time,
+                    "nothing outlives",
+                    "a task ended at {end}, after {entry:?}"
                 );
             }
         }
+        Ok(())
+    }
+
+    fn body_of(&self, group: Node) -> Option<Outcome> {
+        self.bodies.get(&group).map(|(_, outcome)| *outcome)
+    }
+
+    /// A scope returns after its tasks have ended, and panics if its body has.
+    fn returned(&self, group: Node, entry: &Entry) -> Verdict {
+        self.after_all_ends(group, entry.end, entry)?;
+        let body = self.body_of(group);
+        let panicked = matches!(body, Some(Outcome::Panicked(_)));
+        let panics = matches!(entry.what, What::Panic { .. });
+        ensure!(
+            panics == panicked,
+            "reported once",
+            "the body ended with {body:?}, and the scope with {entry:?}"
+        );
+        Ok(())
+    }
+
+    /// A scope with a value had no failure, and was not cut short.
+    fn value(&self, group: Node, entry: &Entry) -> Verdict {
+        // The winner of a race hides what the others failed with.
+        if self.wholes.get(&group) == Some(&Whole::First) {
+            return Ok(());
+        }
+        let (must, _) = self.failures_of(group);
+        ensure!(
+            must.is_empty(),
+            "reported once",
+            "faults {must:?} are lost: {entry:?}"
+        );
+        let body = self.body_of(group);
+        ensure!(
+            body == Some(Outcome::Value),
+            "own cancel",
+            "{entry:?}, but the body ended with {body:?}"
+        );
+        ensure!(
+            self.was_cut(group) != Known::Yes,
+            "own cancel",
+            "{entry:?}, but something was cut short"
+        );
+        Ok(())
+    }
+
+    /// A report without a failure holds a cancel, by which something was cut short.
+    fn plain_cancel(&self, group: Node, entry: &Entry, has_cancel: bool) -> Verdict {
+        let cut_body = matches!(self.body_of(group), Some(Outcome::Cut { .. }));
+        ensure!(has_cancel, "own cancel", "{entry:?} holds nothing");
+        let cut_short = self.was_cut(group) != Known::No;
+        ensure!(
+            cut_body || cut_short,
+            "own cancel",
+            "{entry:?}, but nothing was cut short"
+        );
         Ok(())
     }
 
@@ -231,14 +247,16 @@ impl History<'_> {
         Ok(())
     }
 
-    pub(super) fn report(
+    /// A report holds each failure of its group, and no other, and no report holds it again.
+    fn report(
         &self,
+        group: Node,
         entry: &Entry,
-        (must, may): (&BTreeSet<u64>, &BTreeSet<u64>),
         failures: &[Reported],
         primary: Option<usize>,
         everywhere: &mut BTreeSet<u64>,
     ) -> Verdict {
+        let (must, may) = self.failures_of(group);
         let mut found = BTreeSet::new();
         for failure in failures {
             let Some(fault) = failure.fault else {
