@@ -71,6 +71,18 @@ enum Keeps {
 }
 
 impl Model {
+    fn new(capacity: usize, keeps: Keeps) -> Model {
+        Model {
+            capacity,
+            buffer: VecDeque::new(),
+            sending: VecDeque::new(),
+            receiving: VecDeque::new(),
+            has: [(true, true); ACTORS],
+            keeps,
+            ended: BTreeSet::new(),
+        }
+    }
+
     fn any_sender(&self) -> bool {
         self.keeps != Keeps::Receiver || self.has.iter().any(|(sender, _)| *sender)
     }
@@ -175,6 +187,122 @@ fn receive(ends: &Ends) -> Ended {
     }
 }
 
+/// The channel of one schedule: the ends that the script keeps, and the messages that were made.
+struct Script<'a> {
+    kept: Ends,
+    drops: &'a Drops,
+    made: usize,
+}
+
+impl Script<'_> {
+    fn message(&mut self) -> Message {
+        let message = Message(self.made, self.drops.counted());
+        self.made += 1;
+        message
+    }
+
+    /// Does a step on the channel and on the model of it.
+    fn step<'a>(&mut self, stage: &mut Stage<'a, Ends, Ended>, model: &mut Model, step: Step) {
+        match step {
+            Step::Send { actor } if model.has[actor].0 && model.is_idle(actor) => {
+                model.sending.push_back((actor, self.made));
+                let message = self.message();
+                stage.begin(actor, move |ends| send(ends, message));
+            }
+            Step::Receive { actor } if model.has[actor].1 && model.is_idle(actor) => {
+                stage.begin(actor, |ends| receive(ends));
+                model.receiving.push_back(actor);
+            }
+            Step::Cancel { actor } => {
+                stage.cancel(actor);
+                model.cancel(actor);
+            }
+            Step::DropSender { actor } if model.has[actor].0 && model.is_idle(actor) => {
+                stage.act(actor, |ends| {
+                    ends.0 = None;
+                    Ended::Dropped
+                });
+                model.has[actor].0 = false;
+                model.ended.insert((actor, Ended::Dropped));
+            }
+            Step::DropReceiver { actor } if model.has[actor].1 && model.is_idle(actor) => {
+                stage.act(actor, |ends| {
+                    ends.1 = None;
+                    Ended::Dropped
+                });
+                model.has[actor].1 = false;
+                model.ended.insert((actor, Ended::Dropped));
+            }
+            Step::TrySend => self.try_send(model),
+            Step::TryReceive => self.try_receive(model),
+            _ => {}
+        }
+    }
+
+    fn try_send(&mut self, model: &mut Model) {
+        if self.kept.0.is_none() {
+            return;
+        }
+        let fits = model.any_receiver()
+            && (model.buffer.len() < model.capacity || !model.receiving.is_empty());
+        let (number, message) = (self.made, self.message());
+        let sender = self.kept.0.as_ref();
+        let sent = sender.map(|sender| sender.try_send(message).is_ok());
+        assert_eq!(sent, Some(fits), "try_send");
+        if fits {
+            model.buffer.push_back(number);
+        }
+    }
+
+    fn try_receive(&self, model: &mut Model) {
+        if let Some(receiver) = &self.kept.1 {
+            let received = receiver.try_recv().ok().map(|message| message.0);
+            assert_eq!(received, model.take(), "try_recv");
+        }
+    }
+
+    /// Waits until the channel and the threads are where the model has them.
+    fn compare(&self, stage: &Stage<'_, Ends, Ended>, model: &mut Model) {
+        model.settle();
+        if !model.any_receiver() {
+            model.buffer.clear();
+        }
+        stage.expect(std::mem::take(&mut model.ended));
+
+        let (sending, receiving) = (model.sending.len(), model.receiving.len());
+        let blocked = format!("sending: {sending}, receiving: {receiving} ");
+        let len = format!("len: {},", model.buffer.len());
+        until(|| {
+            let shown = match &self.kept {
+                (Some(sender), _) => format!("{sender:?}"),
+                (None, receiver) => format!("{receiver:?}"),
+            };
+            shown.contains(&blocked) && shown.contains(&len)
+        });
+        stage.expect_no_more();
+
+        let here = model.buffer.len() + model.sending.len();
+        until(|| self.drops.count() == self.made - here);
+    }
+
+    /// The numbers of the messages that are left in the channel.
+    fn left(&self) -> Vec<usize> {
+        let receiver = self.kept.1.iter();
+        receiver
+            .flat_map(|receiver| std::iter::from_fn(|| receiver.try_recv().ok()))
+            .map(|message| message.0)
+            .collect()
+    }
+}
+
+fn channel_of(capacity: usize) -> (Sender<Message>, Receiver<Message>) {
+    if capacity == usize::MAX {
+        channel::unbounded()
+    } else {
+        channel::bounded(capacity)
+    }
+}
+
 proptest! {
     #![proptest_config(runs())]
 
@@ -185,116 +313,33 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..50),
     ) {
         let drops = Drops::default();
-        let mut made = 0;
-        let (sender, receiver) = if capacity == usize::MAX {
-            channel::unbounded()
-        } else {
-            channel::bounded(capacity)
-        };
-        let mut model = Model {
-            capacity,
-            buffer: VecDeque::new(),
-            sending: VecDeque::new(),
-            receiving: VecDeque::new(),
-            has: [(true, true); ACTORS],
-            keeps,
-            ended: BTreeSet::new(),
-        };
+        let (sender, receiver) = channel_of(capacity);
         let ends =
             std::sync::Mutex::new(vec![(Some(sender.clone()), Some(receiver.clone())); ACTORS]);
-        let kept: Ends = (
-            (keeps != Keeps::Receiver).then_some(sender),
-            (keeps != Keeps::Sender).then_some(receiver),
-        );
+        let mut model = Model::new(capacity, keeps);
+        let mut script = Script {
+            kept: (
+                (keeps != Keeps::Receiver).then_some(sender),
+                (keeps != Keeps::Sender).then_some(receiver),
+            ),
+            drops: &drops,
+            made: 0,
+        };
+
         let make = || -> Ends { ends.lock().unwrap().pop().expect("one for each actor") };
         Stage::run(make, |stage| {
             until(|| ends.lock().unwrap().is_empty());
             for step in steps {
-                match step {
-                    Step::Send { actor } if model.has[actor].0 && model.is_idle(actor) => {
-                        let message = Message(made, drops.counted());
-                        stage.begin(actor, move |ends| send(ends, message));
-                        model.sending.push_back((actor, made));
-                        made += 1;
-                    }
-                    Step::Receive { actor } if model.has[actor].1 && model.is_idle(actor) => {
-                        stage.begin(actor, |ends| receive(ends));
-                        model.receiving.push_back(actor);
-                    }
-                    Step::Cancel { actor } => {
-                        stage.cancel(actor);
-                        model.cancel(actor);
-                    }
-                    Step::DropSender { actor } if model.has[actor].0 && model.is_idle(actor) => {
-                        stage.act(actor, |ends| {
-                            ends.0 = None;
-                            Ended::Dropped
-                        });
-                        model.has[actor].0 = false;
-                        model.ended.insert((actor, Ended::Dropped));
-                    }
-                    Step::DropReceiver { actor } if model.has[actor].1 && model.is_idle(actor) => {
-                        stage.act(actor, |ends| {
-                            ends.1 = None;
-                            Ended::Dropped
-                        });
-                        model.has[actor].1 = false;
-                        model.ended.insert((actor, Ended::Dropped));
-                    }
-                    Step::TrySend => {
-                        if let Some(sender) = &kept.0 {
-                            let sent = sender.try_send(Message(made, drops.counted()));
-                            let fits = model.any_receiver()
-                                && (model.buffer.len() < capacity || !model.receiving.is_empty());
-                            assert_eq!(sent.is_ok(), fits, "try_send");
-                            if fits {
-                                model.buffer.push_back(made);
-                            }
-                            made += 1;
-                        }
-                    }
-                    Step::TryReceive => {
-                        if let Some(receiver) = &kept.1 {
-                            let message = model.take();
-                            assert_eq!(
-                                receiver.try_recv().ok().map(|message| message.0),
-                                message,
-                                "try_recv"
-                            );
-                        }
-                    }
-                    _ => {}
-                }
-                model.settle();
-                if !model.any_receiver() {
-                    model.buffer.clear();
-                }
-                stage.expect(std::mem::take(&mut model.ended));
-                let (sending, receiving) = (model.sending.len(), model.receiving.len());
-                let blocked = format!("sending: {sending}, receiving: {receiving} ");
-                let len = format!("len: {},", model.buffer.len());
-                until(|| {
-                    let shown = match &kept {
-                        (Some(sender), _) => format!("{sender:?}"),
-                        (None, receiver) => format!("{receiver:?}"),
-                    };
-                    shown.contains(&blocked) && shown.contains(&len)
-                });
-                stage.expect_no_more();
-                let here = model.buffer.len() + model.sending.len();
-                until(|| drops.count() == made - here);
+                script.step(stage, &mut model, step);
+                script.compare(stage, &mut model);
             }
         });
-        let left: Vec<_> = kept
-            .1
-            .iter()
-            .flat_map(|receiver| std::iter::from_fn(|| receiver.try_recv().ok()))
-            .map(|message| message.0)
-            .collect();
+
+        let (left, made) = (script.left(), script.made);
         if keeps != Keeps::Sender {
             prop_assert_eq!(left, Vec::from(model.buffer));
         }
-        drop(kept);
+        drop(script);
         prop_assert_eq!(drops.count(), made);
     }
 }

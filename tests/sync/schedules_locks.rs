@@ -1,4 +1,4 @@
-//! Random schedules of operations on locks and condition variables, against a sequential model.
+//! Random schedules of operations on locks, against a sequential model.
 //!
 //! After each step each thread is either done or in the queue of the primitive. Guards are dropped
 //! in scopes that may have been cancelled. In the end no thread may be left waiting, and the lock
@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::actors::{ACTORS, Stage, runs};
 use crate::support::until_waiting;
 use proptest::prelude::*;
-use taskgroup::sync::{Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
+use taskgroup::sync::{Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
 
 #[derive(Clone, Copy, Debug)]
 enum OnLock {
@@ -94,6 +94,67 @@ impl Line {
         }
     }
 
+    /// Cancels all waits that are left.
+    fn end<S>(&self, stage: &Stage<'_, S, Ended>) {
+        for (actor, _) in &self.waiting {
+            stage.cancel(*actor);
+        }
+    }
+
+    /// Does a step on a read-write lock and on the model of it.
+    fn step<'a>(
+        &mut self,
+        stage: &mut Stage<'a, Held<'a>, Ended>,
+        lock: &'a RwLock<usize>,
+        step: OnLock,
+    ) {
+        match step {
+            OnLock::Read { actor } if self.is_idle(actor) => {
+                stage.begin(actor, |held| match lock.read() {
+                    Ok(guard) => {
+                        *held = Held::Reading(guard);
+                        Ended::Locked
+                    }
+                    Err(_) => Ended::Cancelled,
+                });
+                self.waiting.push_back((actor, Access::Read));
+            }
+            OnLock::Write { actor } if self.is_idle(actor) => {
+                stage.begin(actor, |held| match lock.write() {
+                    Ok(mut guard) => {
+                        *guard += 1;
+                        *held = Held::Writing(guard);
+                        Ended::Locked
+                    }
+                    Err(_) => Ended::Cancelled,
+                });
+                self.waiting.push_back((actor, Access::Write));
+            }
+            OnLock::Read { .. } | OnLock::Write { .. } => {}
+            OnLock::Release { actor } => {
+                if self.release(actor) {
+                    stage.act(actor, |held| {
+                        *held = Held::Nothing;
+                        Ended::Released
+                    });
+                }
+            }
+            OnLock::Cancel { actor } => {
+                stage.cancel(actor);
+                self.cancel(actor);
+            }
+            // A waiting writer does not keep the reader out.
+            OnLock::TryRead => {
+                let got = lock.try_read().is_some();
+                assert_eq!(got, self.admits(Access::Read), "try_read");
+            }
+            OnLock::TryWrite => {
+                let got = lock.try_write().is_some();
+                assert_eq!(got, self.admits(Access::Write), "try_write");
+            }
+        }
+    }
+
     fn release(&mut self, actor: usize) -> bool {
         let at = self.holders.iter().position(|(holder, _)| *holder == actor);
         if let Some(at) = at {
@@ -161,11 +222,7 @@ proptest! {
                     until_waiting(&mutex, model.waiting.len());
                     stage.expect_no_more();
                 }
-                for actor in (0..ACTORS)
-                    .filter(|actor| model.waiting.iter().any(|(waiting, _)| waiting == actor))
-                {
-                    stage.cancel(actor);
-                }
+                model.end(stage);
                 until_waiting(&mutex, 0);
             },
         );
@@ -180,179 +237,16 @@ proptest! {
             || Held::Nothing,
             |stage| {
                 for step in steps {
-                    match step {
-                        OnLock::Read { actor } if model.is_idle(actor) => {
-                            stage.begin(actor, |held| match lock.read() {
-                                Ok(guard) => {
-                                    *held = Held::Reading(guard);
-                                    Ended::Locked
-                                }
-                                Err(_) => Ended::Cancelled,
-                            });
-                            model.waiting.push_back((actor, Access::Read));
-                        }
-                        OnLock::Write { actor } if model.is_idle(actor) => {
-                            stage.begin(actor, |held| match lock.write() {
-                                Ok(mut guard) => {
-                                    *guard += 1;
-                                    *held = Held::Writing(guard);
-                                    Ended::Locked
-                                }
-                                Err(_) => Ended::Cancelled,
-                            });
-                            model.waiting.push_back((actor, Access::Write));
-                        }
-                        OnLock::Release { actor } => {
-                            if model.release(actor) {
-                                stage.act(actor, |held| {
-                                    *held = Held::Nothing;
-                                    Ended::Released
-                                });
-                            }
-                        }
-                        OnLock::Cancel { actor } => {
-                            stage.cancel(actor);
-                            model.cancel(actor);
-                        }
-                        // A waiting writer does not keep the reader out.
-                        OnLock::TryRead => assert_eq!(
-                            lock.try_read().is_some(),
-                            model.admits(Access::Read),
-                            "try_read"
-                        ),
-                        OnLock::TryWrite => assert_eq!(
-                            lock.try_write().is_some(),
-                            model.admits(Access::Write),
-                            "try_write"
-                        ),
-                        OnLock::Read { .. } | OnLock::Write { .. } => {}
-                    }
+                    model.step(stage, &lock, step);
                     model.settle();
                     stage.expect(std::mem::take(&mut model.ended));
                     until_waiting(&lock, model.waiting.len());
                     stage.expect_no_more();
                 }
-                for actor in (0..ACTORS)
-                    .filter(|actor| model.waiting.iter().any(|(waiting, _)| waiting == actor))
-                {
-                    stage.cancel(actor);
-                }
+                model.end(stage);
                 until_waiting(&lock, 0);
             },
         );
         prop_assert_eq!(lock.try_write().map(|writes| *writes), Some(model.writes));
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum OnCondvar {
-    Wait { actor: usize },
-    Cancel { actor: usize },
-    NotifyOne,
-    NotifyAll,
-    Hold,
-    LetGo,
-}
-
-fn on_condvar() -> impl Strategy<Value = OnCondvar> {
-    let actor = 0..ACTORS;
-    prop_oneof![
-        5 => actor.clone().prop_map(|actor| OnCondvar::Wait { actor }),
-        2 => actor.prop_map(|actor| OnCondvar::Cancel { actor }),
-        2 => Just(OnCondvar::NotifyOne),
-        1 => Just(OnCondvar::NotifyAll),
-        1 => Just(OnCondvar::Hold),
-        2 => Just(OnCondvar::LetGo),
-    ]
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Woken {
-    Notified,
-    Cancelled,
-}
-
-proptest! {
-    #![proptest_config(runs())]
-
-    /// The script holds the mutex now and then, so that threads that were notified are cancelled
-    /// while they lock it again.
-    #[test]
-    fn a_condvar_follows_its_model(steps in proptest::collection::vec(on_condvar(), 1..40)) {
-        let (mutex, condvar) = (Mutex::new(0_usize), Condvar::new());
-        let mut waiting = VecDeque::new();
-        let mut locking: BTreeSet<(usize, Woken)> = BTreeSet::new();
-        let mut ends = 0;
-        Stage::run(
-            || (),
-            |stage| {
-                let mut held = None;
-                for step in steps {
-                    match step {
-                        OnCondvar::Wait { actor }
-                            if held.is_none() && !waiting.contains(&actor) =>
-                        {
-                            stage.begin(actor, |()| {
-                                let mut guard = mutex.lock().expect("it is not cancelled yet");
-                                let woken = condvar.wait(&mut guard);
-                                // The waiter holds the mutex again, however the wait ended.
-                                *guard += 1;
-                                woken.map_or(Woken::Cancelled, |()| Woken::Notified)
-                            });
-                            waiting.push_back(actor);
-                        }
-                        OnCondvar::Cancel { actor } => {
-                            stage.cancel(actor);
-                            if let Some(at) = waiting.iter().position(|waiting| *waiting == actor) {
-                                waiting.remove(at);
-                                locking.insert((actor, Woken::Cancelled));
-                            }
-                        }
-                        OnCondvar::NotifyOne => {
-                            condvar.notify_one();
-                            locking
-                                .extend(waiting.pop_front().map(|actor| (actor, Woken::Notified)));
-                        }
-                        OnCondvar::NotifyAll => {
-                            condvar.notify_all();
-                            locking.extend(waiting.drain(..).map(|actor| (actor, Woken::Notified)));
-                        }
-                        OnCondvar::Hold => {
-                            if held.is_none() {
-                                held = mutex.try_lock();
-                                assert!(held.is_some(), "a thread kept the mutex");
-                            }
-                        }
-                        OnCondvar::LetGo => held = None,
-                        OnCondvar::Wait { .. } => {}
-                    }
-                    if held.is_none() {
-                        ends += locking.len();
-                        stage.expect(std::mem::take(&mut locking));
-                    } else {
-                        until_waiting(&mutex, locking.len());
-                    }
-                    until_waiting(&condvar, waiting.len());
-                    if held.is_none() {
-                        // An actor that has just begun to wait has unlocked the mutex.
-                        drop(mutex.lock_uncancellable());
-                    }
-                    stage.expect_no_more();
-                }
-                drop(held);
-                ends += locking.len();
-                stage.expect(std::mem::take(&mut locking));
-                ends += waiting.len();
-                waiting.iter().for_each(|actor| stage.cancel(*actor));
-                stage.expect(
-                    waiting
-                        .drain(..)
-                        .map(|actor| (actor, Woken::Cancelled))
-                        .collect(),
-                );
-            },
-        );
-        until_waiting(&condvar, 0);
-        prop_assert_eq!(mutex.try_lock().map(|count| *count), Some(ends));
     }
 }

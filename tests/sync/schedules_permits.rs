@@ -79,6 +79,64 @@ impl Model {
         }
     }
 
+    /// Does a step on the semaphore and on the model of it.
+    fn step<'a>(
+        &mut self,
+        stage: &mut Stage<'a, Option<Permit<'a>>, Ended>,
+        semaphore: &'a Semaphore,
+        step: Step,
+    ) {
+        match step {
+            Step::Acquire { actor, count } if self.is_idle(actor) => {
+                stage.begin(actor, move |held| {
+                    *held = semaphore.acquire_many(count).ok();
+                    held.as_ref()
+                        .map_or(Ended::Cancelled, |permit| Ended::Got(permit.count()))
+                });
+                self.waiting.push_back((actor, count));
+            }
+            Step::Acquire { .. } => {}
+            Step::Release { actor } => {
+                if let Some(count) = self.part(actor) {
+                    stage.act(actor, |held| {
+                        *held = None;
+                        Ended::Gone
+                    });
+                    self.free += count;
+                }
+            }
+            Step::Forget { actor } => {
+                if let Some(count) = self.part(actor) {
+                    stage.act(actor, |held| {
+                        let permit = held.take();
+                        permit
+                            .expect("the model knows which threads have some")
+                            .forget();
+                        Ended::Gone
+                    });
+                    self.all -= count;
+                }
+            }
+            Step::Cancel { actor } => {
+                stage.cancel(actor);
+                self.cancel(actor);
+            }
+            Step::Add { count } => {
+                semaphore.add_permits(count);
+                self.free += count;
+                self.all += count;
+            }
+            Step::Try { count } => {
+                let got = semaphore.try_acquire_many(count).is_some();
+                assert_eq!(
+                    got,
+                    self.waiting.is_empty() && count <= self.free,
+                    "try_acquire_many({count})"
+                );
+            }
+        }
+    }
+
     /// Takes the actor's permits from it and returns their number.
     fn part(&mut self, actor: usize) -> Option<usize> {
         let count = self.held[actor].take()?;
@@ -106,55 +164,7 @@ proptest! {
             || None::<Permit<'_>>,
             |stage| {
                 for step in steps {
-                    match step {
-                        Step::Acquire { actor, count } if model.is_idle(actor) => {
-                            let semaphore = &semaphore;
-                            stage.begin(actor, move |held| {
-                                *held = semaphore.acquire_many(count).ok();
-                                held.as_ref()
-                                    .map_or(Ended::Cancelled, |permit| Ended::Got(permit.count()))
-                            });
-                            model.waiting.push_back((actor, count));
-                        }
-                        Step::Release { actor } => {
-                            if let Some(count) = model.part(actor) {
-                                stage.act(actor, |held| {
-                                    *held = None;
-                                    Ended::Gone
-                                });
-                                model.free += count;
-                            }
-                        }
-                        Step::Forget { actor } => {
-                            if let Some(count) = model.part(actor) {
-                                stage.act(actor, |held| {
-                                    held.take()
-                                        .expect("the model knows which threads have some")
-                                        .forget();
-                                    Ended::Gone
-                                });
-                                model.all -= count;
-                            }
-                        }
-                        Step::Cancel { actor } => {
-                            stage.cancel(actor);
-                            model.cancel(actor);
-                        }
-                        Step::Add { count } => {
-                            semaphore.add_permits(count);
-                            model.free += count;
-                            model.all += count;
-                        }
-                        Step::Try { count } => {
-                            let got = semaphore.try_acquire_many(count).is_some();
-                            assert_eq!(
-                                got,
-                                model.waiting.is_empty() && count <= model.free,
-                                "try_acquire_many({count})"
-                            );
-                        }
-                        Step::Acquire { .. } => {}
-                    }
+                    model.step(stage, &semaphore, step);
                     model.settle();
                     stage.expect(std::mem::take(&mut model.ended));
                     let (free, waiting) = (model.free, model.waiting.len());

@@ -1,18 +1,16 @@
-//! Random schedules of operations on events, latches, promises, barriers and cells, against a
+//! Random schedules of operations on events, latches, promises and barriers, against a
 //! sequential model.
 //!
 //! After each step each thread is either done or waits, and as many wait as the model says.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
 
 use crate::actors::{ACTORS, Stage, runs};
-use crate::support::{LONG, until_waiting};
+use crate::support::until_waiting;
 use proptest::prelude::*;
 use taskgroup::Cancelled;
-use taskgroup::sync::{Barrier, BarrierError, Event, Latch, OnceCell, Promise};
+use taskgroup::sync::{Barrier, BarrierError, Event, Latch, Promise};
 
 #[derive(Clone, Copy, Debug)]
 enum OnSignal {
@@ -174,6 +172,57 @@ enum Passed {
     Broken,
 }
 
+/// The sequential model of a barrier. Each step returns the threads that it lets go.
+struct Round {
+    size: usize,
+    waiting: BTreeSet<usize>,
+    broken: bool,
+}
+
+impl Round {
+    fn wait(&mut self, actor: usize) -> BTreeSet<(usize, Passed)> {
+        if self.broken {
+            BTreeSet::from([(actor, Passed::Broken)])
+        } else if self.waiting.len() + 1 == self.size {
+            let mut passed = self.release(Passed::Follower);
+            passed.insert((actor, Passed::Leader));
+            passed
+        } else {
+            self.waiting.insert(actor);
+            BTreeSet::new()
+        }
+    }
+
+    fn cancel(&mut self, actor: usize) -> BTreeSet<(usize, Passed)> {
+        if !self.waiting.remove(&actor) {
+            return BTreeSet::new();
+        }
+        self.broken = true;
+        let mut passed = self.release(Passed::Broken);
+        passed.insert((actor, Passed::Cancelled));
+        passed
+    }
+
+    fn reset(&mut self) -> BTreeSet<(usize, Passed)> {
+        self.broken = false;
+        self.release(Passed::Broken)
+    }
+
+    fn release(&mut self, passed: Passed) -> BTreeSet<(usize, Passed)> {
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_iter().map(|actor| (actor, passed)).collect()
+    }
+}
+
+fn pass(barrier: &Barrier) -> Passed {
+    match barrier.wait() {
+        Ok(true) => Passed::Leader,
+        Ok(false) => Passed::Follower,
+        Err(BarrierError::Cancelled(_)) => Passed::Cancelled,
+        Err(_) => Passed::Broken,
+    }
+}
+
 proptest! {
     #![proptest_config(runs())]
 
@@ -183,212 +232,37 @@ proptest! {
         steps in proptest::collection::vec(on_barrier(), 1..40),
     ) {
         let barrier = Barrier::new(size);
-        let (mut waiting, mut broken) = (BTreeSet::new(), false);
+        let mut model = Round {
+            size,
+            waiting: BTreeSet::new(),
+            broken: false,
+        };
         Stage::run(
             || (),
             |stage| {
                 for step in steps {
-                    let mut expected = BTreeSet::new();
-                    match step {
-                        OnBarrier::Wait { actor } if !waiting.contains(&actor) => {
-                            stage.begin(actor, |()| match barrier.wait() {
-                                Ok(true) => Passed::Leader,
-                                Ok(false) => Passed::Follower,
-                                Err(BarrierError::Cancelled(_)) => Passed::Cancelled,
-                                Err(_) => Passed::Broken,
-                            });
-                            if broken {
-                                expected.insert((actor, Passed::Broken));
-                            } else if waiting.len() + 1 == size {
-                                expected.insert((actor, Passed::Leader));
-                                expected.extend(
-                                    std::mem::take(&mut waiting)
-                                        .into_iter()
-                                        .map(|actor| (actor, Passed::Follower)),
-                                );
-                            } else {
-                                waiting.insert(actor);
-                            }
+                    let expected = match step {
+                        OnBarrier::Wait { actor } if !model.waiting.contains(&actor) => {
+                            stage.begin(actor, |()| pass(&barrier));
+                            model.wait(actor)
                         }
+                        OnBarrier::Wait { .. } => BTreeSet::new(),
                         OnBarrier::Cancel { actor } => {
                             stage.cancel(actor);
-                            if waiting.remove(&actor) {
-                                broken = true;
-                                expected.insert((actor, Passed::Cancelled));
-                                expected.extend(
-                                    std::mem::take(&mut waiting)
-                                        .into_iter()
-                                        .map(|actor| (actor, Passed::Broken)),
-                                );
-                            }
+                            model.cancel(actor)
                         }
                         OnBarrier::Reset => {
                             barrier.reset();
-                            broken = false;
-                            expected.extend(
-                                std::mem::take(&mut waiting)
-                                    .into_iter()
-                                    .map(|actor| (actor, Passed::Broken)),
-                            );
+                            model.reset()
                         }
-                        OnBarrier::Wait { .. } => {}
-                    }
+                    };
                     stage.expect(expected);
-                    until_waiting(&barrier, waiting.len());
+                    until_waiting(&barrier, model.waiting.len());
                     stage.expect_no_more();
-                    assert_eq!(barrier.is_broken(), broken);
+                    assert_eq!(barrier.is_broken(), model.broken);
                 }
             },
         );
         until_waiting(&barrier, 0);
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum OnCell {
-    Get { actor: usize },
-    Cancel { actor: usize },
-    Make,
-    Fail,
-    Panic,
-    Set,
-}
-
-fn on_cell() -> impl Strategy<Value = OnCell> {
-    let actor = 0..ACTORS;
-    prop_oneof![
-        8 => actor.clone().prop_map(|actor| OnCell::Get { actor }),
-        4 => actor.prop_map(|actor| OnCell::Cancel { actor }),
-        1 => Just(OnCell::Make),
-        3 => Just(OnCell::Fail),
-        1 => Just(OnCell::Panic),
-        1 => Just(OnCell::Set),
-    ]
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Cell {
-    Begins,
-    Got(usize),
-    Cancelled,
-    Failed,
-    Panicked,
-}
-
-/// The reason why there is no value.
-enum NoValue {
-    Cancelled,
-    Failed,
-}
-
-impl From<Cancelled> for NoValue {
-    fn from(_: Cancelled) -> Self {
-        NoValue::Cancelled
-    }
-}
-
-proptest! {
-    #![proptest_config(runs())]
-
-    #[test]
-    fn a_once_cell_follows_its_model(steps in proptest::collection::vec(on_cell(), 1..40)) {
-        let cell = OnceCell::new();
-        let mut value = None;
-        let mut maker: Option<usize> = None;
-        let mut waiting = VecDeque::new();
-        // The outcome of the running attempt.
-        let (decide, decided) = mpsc::channel::<OnCell>();
-        let decided = std::sync::Mutex::new(decided);
-        Stage::run(
-            || (),
-            |stage| {
-                for step in steps.into_iter().chain([OnCell::Make]) {
-                    let mut expected = BTreeSet::new();
-                    match step {
-                        OnCell::Get { actor }
-                            if maker != Some(actor) && !waiting.contains(&actor) =>
-                        {
-                            let begins = stage.reporter(actor);
-                            let (cell, decided) = (&cell, &decided);
-                            stage.begin(actor, move |()| {
-                                let make = || {
-                                    begins(Cell::Begins);
-                                    // The lock guard is dropped here, so a panic below poisons
-                                    // nothing.
-                                    let decision = decided.lock().unwrap().recv_timeout(LONG);
-                                    match decision.expect("the script decides") {
-                                        OnCell::Make => Ok(actor),
-                                        OnCell::Fail => Err(NoValue::Failed),
-                                        other => panic!("{other:?}"),
-                                    }
-                                };
-                                match catch_unwind(AssertUnwindSafe(|| {
-                                    cell.get_or_try_init(make).copied()
-                                })) {
-                                    Ok(Ok(value)) => Cell::Got(value),
-                                    Ok(Err(NoValue::Cancelled)) => Cell::Cancelled,
-                                    Ok(Err(NoValue::Failed)) => Cell::Failed,
-                                    Err(_) => Cell::Panicked,
-                                }
-                            });
-                            match (value, maker) {
-                                (Some(value), _) => {
-                                    expected.insert((actor, Cell::Got(value)));
-                                }
-                                (None, None) => {
-                                    maker = Some(actor);
-                                    expected.insert((actor, Cell::Begins));
-                                }
-                                (None, Some(_)) => waiting.push_back(actor),
-                            }
-                        }
-                        OnCell::Cancel { actor } => {
-                            // The actor that makes the value is not interrupted.
-                            stage.cancel(actor);
-                            if let Some(at) = waiting.iter().position(|waiting| *waiting == actor) {
-                                waiting.remove(at);
-                                expected.insert((actor, Cell::Cancelled));
-                            }
-                        }
-                        OnCell::Make | OnCell::Fail | OnCell::Panic => {
-                            if let Some(actor) = maker.take() {
-                                decide.send(step).unwrap();
-                                match step {
-                                    OnCell::Make => {
-                                        value = Some(actor);
-                                        expected.insert((actor, Cell::Got(actor)));
-                                        expected.extend(
-                                            waiting
-                                                .drain(..)
-                                                .map(|waiting| (waiting, Cell::Got(actor))),
-                                        );
-                                    }
-                                    failed => {
-                                        let failed = if matches!(failed, OnCell::Fail) {
-                                            Cell::Failed
-                                        } else {
-                                            Cell::Panicked
-                                        };
-                                        expected.insert((actor, failed));
-                                        maker = waiting.pop_front();
-                                        expected.extend(maker.map(|next| (next, Cell::Begins)));
-                                    }
-                                }
-                            }
-                        }
-                        OnCell::Set => {
-                            let sets = maker.is_none() && value.is_none();
-                            assert_eq!(cell.set(ACTORS).is_ok(), sets, "set");
-                            value = if sets { Some(ACTORS) } else { value };
-                        }
-                        OnCell::Get { .. } => {}
-                    }
-                    stage.expect(expected);
-                    until_waiting(&cell, waiting.len());
-                    stage.expect_no_more();
-                    assert_eq!(cell.get().copied(), value);
-                }
-            },
-        );
     }
 }

@@ -4,6 +4,7 @@
 mod cancelled;
 mod crossing;
 mod fair;
+mod one_case;
 mod syntax;
 
 use std::time::{Duration, Instant};

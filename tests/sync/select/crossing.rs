@@ -1,16 +1,13 @@
 //! Selects of many threads that meet.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use proptest::prelude::*;
-use taskgroup::channel::{Select, bounded, select};
-use taskgroup::{Cancelled, TaskGroup};
+use taskgroup::TaskGroup;
+use taskgroup::channel::{Receiver, Select, Sender, bounded, select};
 
 use super::scope;
 use crate::channels::{is_deserted, with_cancel};
-use crate::support::{Drops, LONG, watch};
+use crate::support::{Counted, Drops, LONG, watch};
 
 /// Two threads send to each other, each ready for either direction. One message passes each round,
 /// and both know which.
@@ -140,190 +137,92 @@ fn ten_thousand_messages_are_counted() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the threads of a round have done.
+#[derive(Default)]
+struct Tally {
+    drops: Drops,
+    sent: AtomicUsize,
+    received: AtomicUsize,
+    kept: AtomicUsize,
+}
+
 #[test]
 fn cancels_and_selects_that_cross_lose_nothing() -> anyhow::Result<()> {
     let _watch = watch();
     const ROUNDS: usize = 200;
     for capacity in [0, 1, 4] {
         let (left, right) = (bounded(capacity), bounded(capacity));
-        let drops = Drops::default();
-        let (sent, received, kept) = (
-            AtomicUsize::new(0),
-            AtomicUsize::new(0),
-            AtomicUsize::new(0),
-        );
-        let outcome = |done: Result<bool, Cancelled>| done.unwrap_or(false);
+        let tally = Tally::default();
         TaskGroup::builder().timeout(LONG).scope(|g| {
             for worker in 0..2 {
-                let (left, right, drops, sent, kept) =
-                    (left.0.clone(), right.0.clone(), &drops, &sent, &kept);
+                let (senders, tally) = ([left.0.clone(), right.0.clone()], &tally);
                 g.spawn(move || {
-                    for round in 0..ROUNDS {
-                        let (mut one, mut two) = (Some(drops.counted()), Some(drops.counted()));
-                        let done = outcome(with_cancel((round + worker) % 3 == 0, || {
-                            select! {
-                                send(left, &mut one) -> sent => sent.is_ok(),
-                                send(right, &mut two) -> sent => sent.is_ok(),
-                            }
-                        })?);
-                        sent.fetch_add(usize::from(done), Ordering::Relaxed);
-                        let left_over = usize::from(one.is_some()) + usize::from(two.is_some());
-                        assert_eq!(left_over, 2 - usize::from(done));
-                        kept.fetch_add(left_over, Ordering::Relaxed);
-                    }
-                    Ok(())
+                    (0..ROUNDS).try_for_each(|round| {
+                        send_either(&senders, (round + worker) % 3 == 0, tally)
+                    })
                 });
-            }
-            for worker in 0..2 {
-                let (left, right, received) = (left.1.clone(), right.1.clone(), &received);
-                g.spawn(move || {
-                    let mut is_open = [true, true];
-                    for round in 0.. {
-                        let mut select = Select::new();
-                        for (index, receiver) in [&left, &right].into_iter().enumerate() {
-                            if is_open[index] {
-                                select.recv(receiver, move |message| (index, message.is_ok()));
-                            }
-                        }
-                        match with_cancel((round + worker) % 3 == 0, || select.select())? {
-                            Ok((_, true)) => drop(received.fetch_add(1, Ordering::Relaxed)),
-                            Ok((index, false)) => is_open[index] = false,
-                            Err(_) => {}
-                        }
-                        if is_open == [false, false] {
-                            break;
-                        }
-                    }
-                    Ok(())
-                });
+                let (receivers, tally) = ([left.1.clone(), right.1.clone()], tally);
+                g.spawn(move || receive_all(&receivers, worker, tally));
             }
             drop((left, right));
             Ok(())
         })?;
-        let (sent, kept) = (sent.into_inner(), kept.into_inner());
+        let (sent, kept) = (tally.sent.into_inner(), tally.kept.into_inner());
         assert_eq!(
-            (received.into_inner(), sent + kept, drops.count()),
+            (
+                tally.received.into_inner(),
+                sent + kept,
+                tally.drops.count()
+            ),
             (sent, 4 * ROUNDS, 4 * ROUNDS)
         );
     }
     Ok(())
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Send { channel: usize },
-    Receive { channel: usize },
-    Close { channel: usize },
-    Select { cases: Vec<(usize, bool)> },
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        2 => (0..3_usize).prop_map(|channel| Step::Send { channel }),
-        1 => (0..3_usize).prop_map(|channel| Step::Receive { channel }),
-        1 => (0..24_usize).prop_map(|channel| Step::Close { channel }),
-        6 => prop::collection::vec((0..3_usize, any::<bool>()), 1..5)
-            .prop_map(|cases| Step::Select { cases }),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 256,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
-
-    /// A select has the effect of one of its ready cases. If none is ready, it has no effect.
-    #[test]
-    fn a_select_has_the_effect_of_one_ready_case(
-        capacities in prop::array::uniform3(prop_oneof![
-            Just(0),
-            Just(1),
-            Just(2),
-            Just(usize::MAX),
-        ]),
-        steps in prop::collection::vec(step(), 1..60),
-    ) {
-        let (mut senders, receivers): (Vec<_>, Vec<_>) = capacities
-            .iter()
-            .map(|&capacity| bounded(capacity))
-            .map(|(sender, receiver)| (Some(sender), receiver))
-            .unzip();
-        let mut model = [(); 3].map(|()| VecDeque::new());
-        for (next, step) in steps.into_iter().enumerate() {
-            match step {
-                Step::Send { channel } => {
-                    if let Some(sender) = &senders[channel] {
-                        let fits = model[channel].len() < capacities[channel];
-                        prop_assert_eq!(sender.try_send(next).is_ok(), fits);
-                        model[channel].extend(fits.then_some(next));
-                    }
-                }
-                Step::Receive { channel } => prop_assert_eq!(
-                    receivers[channel].try_recv().ok(),
-                    model[channel].pop_front()
-                ),
-                Step::Close { channel } => drop(senders.get_mut(channel).and_then(Option::take)),
-                Step::Select { cases } => {
-                    let mut messages = vec![Some(next); cases.len()];
-                    let mut select = Select::new();
-                    for ((index, &(channel, sends)), message) in
-                        cases.iter().enumerate().zip(&mut messages)
-                    {
-                        match (&senders[channel], sends) {
-                            (Some(sender), true) => {
-                                select.send(sender, message, move |sent| {
-                                    (index, sent.map(|()| None))
-                                });
-                            }
-                            _ => drop(select.recv(&receivers[channel], move |received| {
-                                (index, received.map(Some))
-                            })),
-                        }
-                    }
-                    let done = match next % 2 {
-                        0 => select.try_select().unwrap(),
-                        _ => select.select_timeout(Duration::ZERO).unwrap(),
-                    };
-                    drop(select);
-                    let is_sent =
-                        |index: usize| matches!(done, Some((chosen, Ok(None))) if chosen == index);
-                    prop_assert!(
-                        messages
-                            .iter()
-                            .enumerate()
-                            .all(|(index, message)| message.is_none() == is_sent(index))
-                    );
-                    let can = |&(channel, sends): &(usize, bool)| match &senders[channel] {
-                        Some(_) if sends => model[channel].len() < capacities[channel],
-                        sender => sender.is_none() || !model[channel].is_empty(),
-                    };
-                    match done {
-                        None => prop_assert!(!cases.iter().any(can)),
-                        Some((chosen, Ok(None))) => {
-                            prop_assert!(can(&cases[chosen]));
-                            model[cases[chosen].0].push_back(next);
-                        }
-                        Some((chosen, Ok(Some(message)))) => {
-                            prop_assert_eq!(Some(message), model[cases[chosen].0].pop_front());
-                        }
-                        Some((chosen, Err(_))) => {
-                            prop_assert!(
-                                senders[cases[chosen].0].is_none()
-                                    && model[cases[chosen].0].is_empty()
-                            );
-                        }
-                    }
-                }
-            }
-            prop_assert!(receivers.iter().all(is_deserted));
+/// Offers a message to each of two channels. The messages that a select has not sent are left.
+fn send_either(
+    [left, right]: &[Sender<Counted>; 2],
+    cancelled: bool,
+    tally: &Tally,
+) -> anyhow::Result<()> {
+    let (mut one, mut two) = (Some(tally.drops.counted()), Some(tally.drops.counted()));
+    let done = with_cancel(cancelled, || {
+        select! {
+            send(left, &mut one) -> sent => sent.is_ok(),
+            send(right, &mut two) -> sent => sent.is_ok(),
         }
-        for (receiver, model) in receivers.iter().zip(model) {
-            prop_assert_eq!(
-                std::iter::from_fn(|| receiver.try_recv().ok()).collect::<Vec<_>>(),
-                Vec::from(model)
-            );
+    })?;
+    let done = usize::from(done.unwrap_or(false));
+    tally.sent.fetch_add(done, Ordering::Relaxed);
+    let left_over = usize::from(one.is_some()) + usize::from(two.is_some());
+    assert_eq!(left_over, 2 - done);
+    tally.kept.fetch_add(left_over, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Receives from both channels until both have ended. A third of the selects is cancelled.
+fn receive_all(
+    receivers: &[Receiver<Counted>; 2],
+    worker: usize,
+    tally: &Tally,
+) -> anyhow::Result<()> {
+    let mut is_open = [true, true];
+    for round in 0.. {
+        let mut select = Select::new();
+        for (index, receiver) in receivers.iter().enumerate() {
+            if is_open[index] {
+                select.recv(receiver, move |message| (index, message.is_ok()));
+            }
+        }
+        match with_cancel((round + worker) % 3 == 0, || select.select())? {
+            Ok((_, true)) => _ = tally.received.fetch_add(1, Ordering::Relaxed),
+            Ok((index, false)) => is_open[index] = false,
+            Err(_) => {}
+        }
+        if is_open == [false, false] {
+            break;
         }
     }
+    Ok(())
 }
