@@ -61,51 +61,32 @@ fn items(name: &str, text: &str) -> Vec<Item> {
             continue;
         }
         if line.starts_with("#[") {
-            attributes += line;
-            let mut rest = line;
-            while !rest.ends_with(']') {
-                rest = lines.next().map_or("]", |(_, line)| line.trim());
-                attributes += rest;
-            }
+            attributes += &rest_until(line, &[']'], "", &mut lines);
             continue;
         }
+
         if line.starts_with("pub mod") && attributes.contains("doc(hidden)") {
             lines
                 .by_ref()
                 .take_while(|(_, line)| *line != "}")
                 .for_each(drop);
         }
-        let exported = line.starts_with("macro_rules!") && attributes.contains("macro_export");
-        let words = line.strip_prefix("pub ").unwrap_or_default();
-        let words = words
-            .strip_prefix("const ")
-            .filter(|rest| rest.starts_with("fn "))
-            .unwrap_or(words);
-        let public = ["fn ", "struct ", "enum ", "trait ", "type "]
-            .iter()
-            .any(|kind| words.starts_with(kind));
-        let called = line
-            .strip_suffix(';')
-            .filter(|name| !name.is_empty() && !docs.is_empty())
-            .filter(|name| name.chars().all(|c| c == '_' || c.is_ascii_lowercase()));
-        if let Some(called) = called {
+        let place = format!("{name}:{}", number + 1);
+        if let Some(called) = call_of_a_template(line).filter(|_| !docs.is_empty()) {
             items.push(Item {
-                place: format!("{name}:{}", number + 1),
+                place,
                 signature: called.to_owned(),
                 docs: std::mem::take(&mut docs),
                 hidden: false,
                 origin: Origin::Call,
             });
-        }
-        if exported || public {
-            let mut signature = line.to_owned();
-            while words.starts_with("fn ") && !signature.ends_with(['{', ';']) {
-                let Some((_, line)) = lines.next() else { break };
-                signature.push(' ');
-                signature += line.trim();
-            }
+        } else if let Some(is_function) = public_item(line, &attributes) {
+            let signature = match is_function {
+                true => rest_until(line, &['{', ';'], " ", &mut lines),
+                false => line.to_owned(),
+            };
             items.push(Item {
-                place: format!("{name}:{}", number + 1),
+                place,
                 signature,
                 docs: std::mem::take(&mut docs),
                 hidden: attributes.contains("doc(hidden)"),
@@ -120,6 +101,43 @@ fn items(name: &str, text: &str) -> Vec<Item> {
         attributes.clear();
     }
     items
+}
+
+/// The line and its next ones, up to one that ends with one of these characters.
+fn rest_until<'a>(
+    line: &str,
+    ends: &[char],
+    between: &str,
+    lines: &mut impl Iterator<Item = (usize, &'a str)>,
+) -> String {
+    let mut whole = line.to_owned();
+    while !whole.ends_with(ends) {
+        let Some((_, line)) = lines.next() else { break };
+        whole += between;
+        whole += line.trim();
+    }
+    whole
+}
+
+/// The name of an item that a macro makes from its documentation and this name.
+fn call_of_a_template(line: &str) -> Option<&str> {
+    line.strip_suffix(';')
+        .filter(|name| !name.is_empty())
+        .filter(|name| name.chars().all(|c| c == '_' || c.is_ascii_lowercase()))
+}
+
+/// Whether a line begins a public item, and if so, whether that is a function.
+fn public_item(line: &str, attributes: &str) -> Option<bool> {
+    let exported = line.starts_with("macro_rules!") && attributes.contains("macro_export");
+    let words = line.strip_prefix("pub ").unwrap_or_default();
+    let words = words
+        .strip_prefix("const ")
+        .filter(|rest| rest.starts_with("fn "))
+        .unwrap_or(words);
+    let public = ["fn ", "struct ", "enum ", "trait ", "type "]
+        .iter()
+        .any(|kind| words.starts_with(kind));
+    (exported || public).then(|| words.starts_with("fn "))
 }
 
 fn public_items() -> Vec<Item> {

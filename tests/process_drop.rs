@@ -5,12 +5,12 @@
 mod children;
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::Mutex;
 
 use children::{LONG, SHORT, has_children, line, races, ready, sh};
 use support::{Gate, alone, is_child, run_in_child, until, watch};
-use taskgroup::process::{ChildStdout, Command, Stdio};
+use taskgroup::process::{ChildStdout, Command, ExitStatus, Stdio};
 use taskgroup::{CancelToken, TaskGroup};
 
 /// Reads the rest, to the end.
@@ -238,55 +238,70 @@ fn a_child_that_is_dropped_without_threads_is_killed() {
     });
 }
 
+/// As much of the name of the reaping thread as the system keeps.
+#[cfg(target_os = "linux")]
+const REAPER: &str = "taskgroup-reape";
+
+/// Whether a thread with one of these names is there.
+#[cfg(target_os = "linux")]
+fn are_there(wanted: &[&str]) -> bool {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = threads
+        .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).ok());
+    names
+        .into_iter()
+        .any(|name| wanted.contains(&name.trim_end()))
+}
+
+/// Waits until no thread with one of these names is there.
+#[cfg(target_os = "linux")]
+fn until_left(threads: &[&str]) {
+    until(|| {
+        std::thread::sleep(SHORT);
+        !are_there(threads)
+    });
+}
+
+/// Cancels a token that hears of cancels of tokio, for which a thread of the crate is needed.
+#[cfg(all(target_os = "linux", feature = "tokio"))]
+fn cancel_by_tokio() {
+    let theirs = tokio_util::sync::CancellationToken::new();
+    let (ours, _link) = taskgroup::tokio_bridge::token_from(&theirs);
+    theirs.cancel();
+    ours.wait().unwrap();
+}
+
+/// Runs a group that leaves workers, and the thread that looks after deadlines.
+#[cfg(target_os = "linux")]
+fn run_group() {
+    let all = std::sync::Barrier::new(8);
+    let outcome = TaskGroup::builder().timeout(60 * LONG).scope(|g| {
+        // Nothing is left of this but the thread that looks after such deadlines.
+        drop(g.token().on_cancel(|| ()));
+        for _ in 0..8 {
+            g.spawn(|| {
+                all.wait();
+                Ok(())
+            });
+        }
+        Ok(())
+    });
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
+
 /// All of them in one test, and beside the longest of this file: each leaves only after seconds.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_threads_of_the_crate_leave_when_they_are_idle() {
     const OURS: [&str; 3] = ["taskgroup", "taskgroup-timer", REAPER];
-    // As much of the name as the system keeps.
-    const REAPER: &str = "taskgroup-reape";
 
     alone("the_threads_of_the_crate_leave_when_they_are_idle", || {
         let _watch = watch();
-        let are_there = |wanted: &[&str]| {
-            let threads = std::fs::read_dir("/proc/self/task").unwrap();
-            let names = threads.filter_map(|thread| {
-                std::fs::read_to_string(thread.unwrap().path().join("comm")).ok()
-            });
-            names
-                .into_iter()
-                .any(|name| wanted.contains(&name.trim_end()))
-        };
-        let leave = |threads: &[&str]| {
-            until(|| {
-                std::thread::sleep(SHORT);
-                !are_there(threads)
-            });
-        };
         assert!(!are_there(&OURS));
         #[cfg(feature = "tokio")]
-        let cancel = || {
-            let theirs = tokio_util::sync::CancellationToken::new();
-            let (ours, _link) = taskgroup::tokio_bridge::token_from(&theirs);
-            theirs.cancel();
-            ours.wait().unwrap();
-        };
-        #[cfg(feature = "tokio")]
-        cancel();
+        cancel_by_tokio();
 
-        let all = std::sync::Barrier::new(8);
-        let outcome = TaskGroup::builder().timeout(60 * LONG).scope(|g| {
-            // Nothing is left of this but the thread that looks after such deadlines.
-            drop(g.token().on_cancel(|| ()));
-            for _ in 0..8 {
-                g.spawn(|| {
-                    all.wait();
-                    Ok(())
-                });
-            }
-            Ok(())
-        });
-        assert!(outcome.is_ok(), "{outcome:?}");
+        run_group();
         for thread in &OURS[..2] {
             assert!(are_there(&[thread]), "the cache keeps no {thread}");
         }
@@ -296,18 +311,95 @@ fn the_threads_of_the_crate_leave_when_they_are_idle() {
             assert!(!are_there(&[REAPER]));
             drop(ready(&mut sh("echo ready; exec sleep 600")));
             until(|| are_there(&[REAPER]));
-            leave(&[REAPER]);
+            until_left(&[REAPER]);
             assert!(!has_children());
         }
-        leave(&OURS);
+        until_left(&OURS);
 
         // The thread that delivers cancels of tokio. Another one comes for the next.
         #[cfg(feature = "tokio")]
         {
-            leave(&["taskgroup-cance"]);
-            cancel();
+            until_left(&["taskgroup-cance"]);
+            cancel_by_tokio();
         }
     });
+}
+
+/// A round of the next test: how long each side pauses, and what the child is.
+struct Round {
+    before_start: u64,
+    before_wait: u64,
+    before_cancel: u64,
+    /// The child has a child of its own.
+    has_helper: bool,
+    /// The task drops the child, and does not wait for it.
+    is_given_up: bool,
+    /// The cancel comes after the start.
+    is_awaited: bool,
+}
+
+impl Round {
+    fn of(round: u32, turns: &mut impl FnMut() -> u64) -> Round {
+        Round {
+            before_start: turns(),
+            before_wait: turns(),
+            before_cancel: turns(),
+            has_helper: round % 4 == 0,
+            is_given_up: round % 3 == 2,
+            is_awaited: round % 2 == 0,
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = match self.has_helper {
+            true => sh("sleep 600 & wait"),
+            false => Command::new("sleep"),
+        };
+        if self.has_helper {
+            command.own_group();
+        } else {
+            command.arg("600");
+        }
+        command.grace(LONG);
+        command
+    }
+
+    /// Starts the child in a task, and cancels this. Returns how its wait for the child ended:
+    /// `None` if the task did not begin, `Some(Ok(None))` if it did not wait.
+    fn run(&self, mut command: Command) -> Option<io::Result<Option<ExitStatus>>> {
+        let started = Gate::default();
+        let outcome = Mutex::new(None);
+        let group = TaskGroup::scope(|g| {
+            let task = g.spawn(|| {
+                let mut run = || {
+                    pause(self.before_start);
+                    let child = command.spawn()?;
+                    started.open();
+                    pause(self.before_wait);
+                    (!self.is_given_up).then(|| child.wait()).transpose()
+                };
+                *outcome.lock().unwrap() = Some(run());
+                Ok(())
+            });
+            if self.is_awaited {
+                started.wait();
+            }
+            pause(self.before_cancel);
+            task.cancel();
+            Ok(())
+        });
+        group.unwrap();
+        outcome.into_inner().unwrap()
+    }
+}
+
+/// Spins for some turns. A yield gives a whole slice of time away on a busy machine, so there is at
+/// most one.
+fn pause(turns: u64) {
+    (0..200 * turns).for_each(|_| std::hint::spin_loop());
+    if turns % 2 == 1 {
+        std::thread::yield_now();
+    }
 }
 
 /// A cancel meets the task before the start of its child, before the wait, in the wait, or when the
@@ -325,56 +417,15 @@ fn a_cancel_at_any_step_of_a_task_leaves_none_of_its_processes() {
             chance = chance.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
             chance >> 59
         };
-        // A yield gives a whole slice of time away on a busy machine, so there is at most one.
-        let pause = |turns: u64| {
-            (0..200 * turns).for_each(|_| std::hint::spin_loop());
-            if turns % 2 == 1 {
-                std::thread::yield_now();
-            }
-        };
         let mut waits = 0;
 
-        for round in 0..races(200) {
-            let (before_start, before_wait, before_cancel) = (turns(), turns(), turns());
-            let (has_helper, is_given_up) = (round % 4 == 0, round % 3 == 2);
-            let mut command = match has_helper {
-                true => sh("sleep 600 & wait"),
-                false => Command::new("sleep"),
-            };
-            if has_helper {
-                command.own_group();
-            } else {
-                command.arg("600");
-            }
-            command.grace(LONG).stdout(held.try_clone().unwrap());
+        for number in 0..races(200) {
+            let round = Round::of(number, &mut turns);
+            let mut command = round.command();
+            command.stdout(held.try_clone().unwrap());
 
-            // In some rounds the cancel may come before the start.
-            let is_awaited = round % 2 == 0;
-            let started = Gate::default();
-            let outcome = Mutex::new(None);
-            let group = TaskGroup::scope(|g| {
-                let task = g.spawn(|| {
-                    let mut run = || {
-                        pause(before_start);
-                        let child = command.spawn()?;
-                        started.open();
-                        pause(before_wait);
-                        (!is_given_up).then(|| child.wait()).transpose()
-                    };
-                    *outcome.lock().unwrap() = Some(run());
-                    Ok(())
-                });
-                if is_awaited {
-                    started.wait();
-                }
-                pause(before_cancel);
-                task.cancel();
-                Ok(())
-            });
-            group.unwrap();
-
-            // None: the task did not begin. A child that sleeps has no other end than the cancel.
-            match outcome.into_inner().unwrap() {
+            // A child that sleeps has no other end than the cancel.
+            match round.run(command) {
                 None | Some(Ok(None)) => {}
                 Some(Ok(Some(status))) => panic!("the child has ended by itself: {status}"),
                 Some(Err(error)) => {
@@ -383,8 +434,8 @@ fn a_cancel_at_any_step_of_a_task_leaves_none_of_its_processes() {
                 }
             }
             // A child that was waited for is reaped before the task ends.
-            if !is_given_up {
-                assert!(!has_children(), "round {round}");
+            if !round.is_given_up {
+                assert!(!has_children(), "round {number}");
             }
             until(|| !has_children());
         }

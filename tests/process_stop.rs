@@ -14,7 +14,7 @@ use std::time::Duration;
 use children::{LONG, SHORT, has_children, is_a_cancel, is_unreaped, line, races, ready, sh};
 use rustix::process::Signal;
 use support::{Gate, alone, watch};
-use taskgroup::process::{Child, Command, Stdio};
+use taskgroup::process::{Child, ChildStdin, Command, Stdio};
 use taskgroup::{CancelToken, TaskGroup};
 
 const TERM: Option<i32> = Some(Signal::TERM.as_raw());
@@ -325,20 +325,45 @@ fn a_process_that_has_left_the_group_lives_on() {
     assert_eq!(stdout.read(&mut [0]).unwrap(), 0);
 }
 
+/// Root can start a process of another user, and may signal it by one capability. This command
+/// takes that away from the program that it starts.
+#[cfg(target_os = "linux")]
+const WITHOUT: [&str; 3] = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill"];
+
+#[cfg(target_os = "linux")]
+fn can_start_a_process_of_another_user() -> bool {
+    let mut probe = std::process::Command::new(WITHOUT[0]);
+    let probe = probe.args(&WITHOUT[1..]).arg("true").status();
+    rustix::process::geteuid().is_root() && probe.is_ok_and(|status| status.success())
+}
+
+/// Starts `cat` as another user. It ends when the returned input is dropped.
+#[cfg(target_os = "linux")]
+fn cat_of_another_user(own_group: bool) -> (Child, ChildStdin) {
+    use std::os::unix::process::CommandExt;
+
+    let mut cat = std::process::Command::new("cat");
+    cat.uid(65534);
+    let mut cat = Command::from(cat);
+    // A refused signal begins no grace. A second request would wait for one.
+    cat.grace(LONG);
+    if own_group {
+        cat.own_group();
+    }
+    let mut child = cat.stdin(Stdio::piped()).spawn().unwrap();
+    // Out of the reach of the calls that close it.
+    let stdin = child.stdin.take().unwrap();
+    (child, stdin)
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_child_of_another_user_is_left_to_end_by_itself() {
     use std::io::ErrorKind::PermissionDenied;
-    use std::os::unix::process::CommandExt;
 
     const TEST: &str = "a_child_of_another_user_is_left_to_end_by_itself";
-    // Root can start a process of another user, and may signal it by one capability, which is taken
-    // away here.
-    const WITHOUT: [&str; 3] = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill"];
     if !support::is_child() {
-        let mut probe = std::process::Command::new(WITHOUT[0]);
-        let probe = probe.args(&WITHOUT[1..]).arg("true").status();
-        if !rustix::process::geteuid().is_root() || !probe.is_ok_and(|status| status.success()) {
+        if !can_start_a_process_of_another_user() {
             return eprintln!("SKIPPED {TEST}: only root can start a process of another user");
         }
         let output = support::run_in_child_by(&WITHOUT, TEST);
@@ -346,22 +371,8 @@ fn a_child_of_another_user_is_left_to_end_by_itself() {
     }
 
     let _watch = watch();
-    let start = |own_group: bool| {
-        let mut cat = std::process::Command::new("cat");
-        cat.uid(65534);
-        let mut cat = Command::from(cat);
-        // A refused signal begins no grace. A second request would wait for one.
-        cat.grace(LONG);
-        if own_group {
-            cat.own_group();
-        }
-        let mut child = cat.stdin(Stdio::piped()).spawn().unwrap();
-        // Out of the reach of the calls that close it.
-        let stdin = child.stdin.take().unwrap();
-        (child, stdin)
-    };
     for own_group in [false, true] {
-        let (child, stdin) = start(own_group);
+        let (child, stdin) = cat_of_another_user(own_group);
         for refused in [child.kill(), child.stop().map(drop), child.stop().map(drop)] {
             assert_eq!(refused.unwrap_err().kind(), PermissionDenied);
         }
@@ -386,7 +397,7 @@ fn a_child_of_another_user_is_left_to_end_by_itself() {
         assert!(child.stop().unwrap().success());
 
         // A thread of the crate waits for a child that is dropped.
-        let (child, stdin) = start(own_group);
+        let (child, stdin) = cat_of_another_user(own_group);
         drop(child);
         assert!(has_children());
         drop(stdin);

@@ -201,13 +201,7 @@ fn a_snapshot_comes_back_as_it_was() {
             event.set();
 
             let whole = read_back(&seen);
-            let named = |name: &str| {
-                whole
-                    .groups
-                    .iter()
-                    .find(|it| it.name.as_deref() == Some(name))
-            };
-            let outer = named(&name).expect("names are whole");
+            let outer = named_group(&whole, &name).expect("names are whole");
             assert!(
                 outer
                     .limit
@@ -215,41 +209,49 @@ fn a_snapshot_comes_back_as_it_was() {
                     .is_some_and(|limit| (limit.total, limit.held) == (4, 2))
             );
             assert!(outer.remaining_ns.is_some_and(|left| left > 0));
-            let inner = named("inner").expect("it is open");
-            let cause = inner.cancelled.as_ref().expect("it was cancelled");
-            assert_eq!(
-                (cause.kind.as_str(), cause.text.as_str()),
-                ("requested", "no more")
-            );
-            assert!(cause.location.file.ends_with("snapshot_json.rs"));
-            assert_eq!(cause.origin, inner.id);
-
-            let named = |name: &str| {
-                whole
-                    .tasks
-                    .iter()
-                    .find(|it| it.name.as_deref() == Some(name))
-            };
-            let holds = named("holder").expect("it runs");
-            assert_eq!(inner.parent, Some(holds.id));
-            assert_eq!(holds.group, Some(outer.id));
-            assert_eq!(holds.state, "in_scope");
-            let wait = whole.tasks.iter().filter_map(|task| task.wait.as_ref());
-            let wait = wait.filter(|wait| wait.what == "Mutex::lock").find(|wait| {
-                wait.location
-                    .as_ref()
-                    .is_some_and(|at| at.file.ends_with("snapshot_json.rs"))
-            });
-            let wait = wait.expect("it waits");
-            assert_eq!(wait.holders, [holds.id]);
-            assert_eq!(wait.held_by[0].name.as_deref(), Some("holder"));
-            assert!(wait.held_by[0].location.is_some() && wait.object.is_some());
-            let shielded = whole.tasks.iter().find(|task| task.inside.len() == 1);
-            assert!(shielded.is_some_and(|task| task.inside[0].region == "shield"));
+            assert_inner_is_whole(&whole, outer);
             drop(holder);
             Ok::<_, anyhow::Error>(())
         })
         .expect("no task fails");
+}
+
+fn named_group<'a>(whole: &'a Whole, name: &str) -> Option<&'a Group> {
+    let mut groups = whole.groups.iter();
+    groups.find(|group| group.name.as_deref() == Some(name))
+}
+
+/// The cancelled group `inner` inside `outer`, the task that opened it, and the wait for the lock of
+/// that task.
+fn assert_inner_is_whole(whole: &Whole, outer: &Group) {
+    let inner = named_group(whole, "inner").expect("it is open");
+    let cause = inner.cancelled.as_ref().expect("it was cancelled");
+    assert_eq!(
+        (cause.kind.as_str(), cause.text.as_str()),
+        ("requested", "no more")
+    );
+    assert!(cause.location.file.ends_with("snapshot_json.rs"));
+    assert_eq!(cause.origin, inner.id);
+
+    let mut tasks = whole.tasks.iter();
+    let holds = tasks.find(|task| task.name.as_deref() == Some("holder"));
+    let holds = holds.expect("it runs");
+    assert_eq!(inner.parent, Some(holds.id));
+    assert_eq!(holds.group, Some(outer.id));
+    assert_eq!(holds.state, "in_scope");
+
+    let wait = whole.tasks.iter().filter_map(|task| task.wait.as_ref());
+    let wait = wait.filter(|wait| wait.what == "Mutex::lock").find(|wait| {
+        wait.location
+            .as_ref()
+            .is_some_and(|at| at.file.ends_with("snapshot_json.rs"))
+    });
+    let wait = wait.expect("it waits");
+    assert_eq!(wait.holders, [holds.id]);
+    assert_eq!(wait.held_by[0].name.as_deref(), Some("holder"));
+    assert!(wait.held_by[0].location.is_some() && wait.object.is_some());
+    let shielded = whole.tasks.iter().find(|task| task.inside.len() == 1);
+    assert!(shielded.is_some_and(|task| task.inside[0].region == "shield"));
 }
 
 /// Waits until the inner group of the test is in its shield.

@@ -132,22 +132,7 @@ fn watch_case(name: &str, is_deadlock: bool) -> Result<(), String> {
     } else if is_deadlock {
         expect_report(&lines, name)
     } else {
-        // Several times as long as a report takes.
-        let before = sleeps(child.0.id());
-        match lines.recv_timeout(Duration::from_secs(3)) {
-            Err(RecvTimeoutError::Timeout) => {}
-            other => return Err(format!("{other:?}")),
-        }
-        // A search that wakes the threads does so 500 times a second.
-        let now = sleeps(child.0.id());
-        let slept: u64 = now
-            .iter()
-            .map(|(thread, sleeps)| sleeps.saturating_sub(*before.get(thread).unwrap_or(&0)))
-            .sum();
-        match name {
-            UNWOKEN if slept > 200 => Err(format!("its threads went to sleep {slept} times")),
-            _ => Ok(()),
-        }
+        expect_silence(&lines, name, child.0.id())
     };
 
     drop(child);
@@ -158,6 +143,25 @@ fn watch_case(name: &str, is_deadlock: bool) -> Result<(), String> {
     match result {
         Ok(()) if !rest.is_empty() => Err(format!("the case ended: {rest}")),
         result => result,
+    }
+}
+
+/// Waits several times as long as a report takes, in which none may come.
+fn expect_silence(lines: &mpsc::Receiver<String>, name: &str, process: u32) -> Result<(), String> {
+    let before = sleeps(process);
+    match lines.recv_timeout(Duration::from_secs(3)) {
+        Err(RecvTimeoutError::Timeout) => {}
+        other => return Err(format!("{other:?}")),
+    }
+    // A search that wakes the threads does so 500 times a second.
+    let now = sleeps(process);
+    let slept: u64 = now
+        .iter()
+        .map(|(thread, sleeps)| sleeps.saturating_sub(*before.get(thread).unwrap_or(&0)))
+        .sum();
+    match name {
+        UNWOKEN if slept > 200 => Err(format!("its threads went to sleep {slept} times")),
+        _ => Ok(()),
     }
 }
 

@@ -170,53 +170,61 @@ fn many_failures_at_once_are_all_reported() {
     }
 }
 
+/// The parts of each line that the process of the next test prints.
+const PRINTED: [&[&str]; 12] = [
+    &["group `import` (tests/failure/report.rs:", "): 3 failures"],
+    &[
+        "├─ task `mirror` (tests/failure/report.rs:",
+        ") failed after ",
+        " [cancelled the group]",
+    ],
+    &["│  no mirror answered"],
+    &[
+        "│  └─ group `mirrors` (tests/failure/report.rs:",
+        "): 1 failure",
+    ],
+    &[
+        "│     └─ task `first` (tests/failure/report.rs:",
+        ") failed after ",
+    ],
+    &["│        cannot connect"],
+    &["│        caused by: connection refused"],
+    &[
+        "├─ task `index` (tests/failure/report.rs:",
+        ") panicked after ",
+        " [after the cancel]",
+    ],
+    &["│  index 3 of 2"],
+    &["│  at tests/failure/report.rs:"],
+    &["└─ the body failed after ", " [after the cancel]"],
+    &["   no time to clean up"],
+];
+
 /// A `main` that returns it prints the same, by the same trait.
 #[test]
 fn what_a_main_returns_is_printed_as_a_tree() -> Result<(), GroupError> {
-    if !support::is_child() {
-        let output = support::run_in_child("what_a_main_returns_is_printed_as_a_tree");
-        assert!(!output.status.success());
-        let printed = [output.stdout, output.stderr]
-            .map(|text| String::from_utf8_lossy(&text).into_owned())
-            .concat();
-        let tree = printed.split_once("Error: ").expect("it is introduced").1;
-        let mut lines = tree.lines();
-        for parts in [
-            &["group `import` (tests/failure/report.rs:", "): 3 failures"][..],
-            &[
-                "├─ task `mirror` (tests/failure/report.rs:",
-                ") failed after ",
-                " [cancelled the group]",
-            ],
-            &["│  no mirror answered"],
-            &[
-                "│  └─ group `mirrors` (tests/failure/report.rs:",
-                "): 1 failure",
-            ],
-            &[
-                "│     └─ task `first` (tests/failure/report.rs:",
-                ") failed after ",
-            ],
-            &["│        cannot connect"],
-            &["│        caused by: connection refused"],
-            &[
-                "├─ task `index` (tests/failure/report.rs:",
-                ") panicked after ",
-                " [after the cancel]",
-            ],
-            &["│  index 3 of 2"],
-            &["│  at tests/failure/report.rs:"],
-            &["└─ the body failed after ", " [after the cancel]"],
-            &["   no time to clean up"],
-        ] {
-            let line = lines.next().unwrap_or_default();
-            assert!(
-                line.starts_with(parts[0]) && parts.iter().all(|part| line.contains(part)),
-                "not {parts:?}:\n{tree}"
-            );
-        }
-        return Ok(());
+    if support::is_child() {
+        return import();
     }
+    let output = support::run_in_child("what_a_main_returns_is_printed_as_a_tree");
+    assert!(!output.status.success());
+    let printed = [output.stdout, output.stderr]
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .concat();
+    let tree = printed.split_once("Error: ").expect("it is introduced").1;
+    let mut lines = tree.lines();
+    for parts in PRINTED {
+        let line = lines.next().unwrap_or_default();
+        assert!(
+            line.starts_with(parts[0]) && parts.iter().all(|part| line.contains(part)),
+            "not {parts:?}:\n{tree}"
+        );
+    }
+    Ok(())
+}
+
+/// Fails in a group inside, and after the cancel by a panic and by its body.
+fn import() -> Result<(), GroupError> {
     taskgroup::install_panic_hook();
     let asleep = Barrier::new(2);
     TaskGroup::builder().name("import").scope(|g| {

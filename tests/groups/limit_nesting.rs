@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use crate::support::watch;
-use taskgroup::{TaskGroup, TaskHandle, TaskStatus};
+use taskgroup::{Cancelled, TaskGroup, TaskHandle, TaskStatus};
 
 /// How a task waits for its two children.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,69 +80,100 @@ fn task<'scope>(
     let Some((&way, rest)) = ways.split_first() else {
         return Ok(1);
     };
-    let spawn = || g.spawn(move || task(g, rest, counts));
-    let both = || [spawn(), spawn()];
-    let mut sum = 1;
-    match way {
-        Join => {
-            for child in both() {
-                sum += running.away(|| child.join())?;
-            }
-        }
-        Wait => {
-            for child in both() {
-                running.away(|| child.wait())?;
-                sum += child.join()?;
-            }
-        }
-        AsCompleted => {
-            let mut children = g.as_completed(both());
-            while let Some(child) = running.away(|| children.next()) {
-                sum += child?.join()?;
-            }
-        }
-        Map => {
-            let mut results = g.map(0..2, move |_| task(g, rest, counts));
-            while let Some(result) = running.away(|| results.next()) {
-                sum += result?;
-            }
-        }
-        MapUnordered => {
-            let mut results = g.map_unordered(0..2, move |_| task(g, rest, counts));
-            while let Some(result) = running.away(|| results.next()) {
-                sum += result?;
-            }
-        }
-        WaitTimeout => {
-            for child in both() {
-                running.away(|| wait_in_steps(&child))?;
-                sum += child.join()?;
-            }
-        }
-        CancelAndWait => {
-            for child in both() {
-                let status = running.away(|| child.cancel_and_wait())?;
-                assert!(
-                    matches!(
-                        status,
-                        TaskStatus::NeverRan | TaskStatus::Cancelled | TaskStatus::Finished
-                    ),
-                    "{status:?}"
-                );
-            }
-        }
-        Start => {
-            for _ in 0..2 {
-                sum += running.away(|| {
-                    g.start(move |ready| {
-                        ready.send(1);
-                        task(g, rest, counts).map(drop)
-                    })
-                })?;
-            }
-        }
+    let below = Below { g, rest, counts };
+    Ok(1 + match way {
+        Join | Wait | WaitTimeout => below.join_each(way)?,
+        AsCompleted => below.join_as_completed()?,
+        Map => below.sum(g.map(0..2, move |_| task(g, rest, counts)))?,
+        MapUnordered => below.sum(g.map_unordered(0..2, move |_| task(g, rest, counts)))?,
+        CancelAndWait => below.cancel_each()?,
+        Start => below.start_each()?,
+    })
+}
+
+/// The two children of a task, and the ways to wait for them. Each returns the number of tasks that
+/// have ended well.
+struct Below<'scope, 'env> {
+    g: &'scope TaskGroup<'scope, 'env>,
+    rest: &'scope [Way],
+    counts: (&'scope Running, &'scope Running),
+}
+
+impl<'scope> Below<'scope, '_> {
+    fn spawn_both(&self) -> [TaskHandle<'scope, usize>; 2] {
+        let (g, rest, counts) = (self.g, self.rest, self.counts);
+        [(); 2].map(|()| g.spawn(move || task(g, rest, counts)))
     }
-    Ok(sum)
+
+    fn away<T>(&self, wait: impl FnOnce() -> T) -> T {
+        self.counts.0.away(wait)
+    }
+
+    fn join_each(&self, way: Way) -> anyhow::Result<usize> {
+        let mut sum = 0;
+        for child in self.spawn_both() {
+            sum += match way {
+                Wait => {
+                    self.away(|| child.wait())?;
+                    child.join()?
+                }
+                WaitTimeout => {
+                    self.away(|| wait_in_steps(&child))?;
+                    child.join()?
+                }
+                _ => self.away(|| child.join())?,
+            };
+        }
+        Ok(sum)
+    }
+
+    fn join_as_completed(&self) -> anyhow::Result<usize> {
+        let mut sum = 0;
+        let mut children = self.g.as_completed(self.spawn_both());
+        while let Some(child) = self.away(|| children.next()) {
+            sum += child?.join()?;
+        }
+        Ok(sum)
+    }
+
+    fn sum(
+        &self,
+        mut results: impl Iterator<Item = Result<usize, Cancelled>>,
+    ) -> anyhow::Result<usize> {
+        let mut sum = 0;
+        while let Some(result) = self.away(|| results.next()) {
+            sum += result?;
+        }
+        Ok(sum)
+    }
+
+    fn cancel_each(&self) -> anyhow::Result<usize> {
+        for child in self.spawn_both() {
+            let status = self.away(|| child.cancel_and_wait())?;
+            assert!(
+                matches!(
+                    status,
+                    TaskStatus::NeverRan | TaskStatus::Cancelled | TaskStatus::Finished
+                ),
+                "{status:?}"
+            );
+        }
+        Ok(0)
+    }
+
+    fn start_each(&self) -> anyhow::Result<usize> {
+        let (g, rest, counts) = (self.g, self.rest, self.counts);
+        let mut sum = 0;
+        for _ in 0..2 {
+            sum += self.away(|| {
+                g.start(move |ready| {
+                    ready.send(1);
+                    task(g, rest, counts).map(drop)
+                })
+            })?;
+        }
+        Ok(sum)
+    }
 }
 
 fn wait_in_steps<T>(child: &TaskHandle<'_, T>) -> anyhow::Result<()> {

@@ -179,15 +179,6 @@ fn a_resolver_that_hangs_holds_up_neither_the_scope_nor_the_process() {
     }
     // It gets the questions, and never answers.
     let server = std::net::UdpSocket::bind("127.0.0.1:53").unwrap();
-    // A question has the name after twelve bytes, each part after its length. A resolver may ask
-    // for one name several times.
-    let asked = || {
-        let mut question = [0; 512];
-        server.recv(&mut question).unwrap();
-        let length = usize::from(question[12]);
-        String::from_utf8(question[13..13 + length].to_vec()).unwrap()
-    };
-
     let token = CancelToken::new();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let begun = Instant::now();
@@ -197,21 +188,13 @@ fn a_resolver_that_hangs_holds_up_neither_the_scope_nor_the_process() {
         let sends = threads.spawn(|| token.run(|| socket.send_to(b"x", "three.test:80")));
         let mut names = std::collections::BTreeSet::new();
         while names.len() < 3 {
-            names.insert(asked());
+            names.insert(asked_name(&server));
         }
         token.cancel();
         the_cancel(looks_up.join().unwrap());
         the_cancel(connects.join().unwrap());
         the_cancel(sends.join().unwrap());
     });
-    let stuck = || {
-        let mut names: Vec<_> = taskgroup::abandoned()
-            .iter()
-            .filter_map(|it| it.name.clone())
-            .collect();
-        names.sort();
-        names
-    };
     assert_eq!(
         stuck(),
         ["lookup one.test", "lookup three.test", "lookup two.test"]
@@ -231,4 +214,24 @@ fn a_resolver_that_hangs_holds_up_neither_the_scope_nor_the_process() {
     // Numbers need none.
     assert_eq!(lookup("127.0.0.1:80").unwrap().len(), 1);
     assert!(begun.elapsed() < LONG / 2, "no resolver was waited for");
+}
+
+/// Receives a question, and returns the first part of its name. A resolver may ask for one name
+/// several times.
+#[cfg(target_os = "linux")]
+fn asked_name(server: &std::net::UdpSocket) -> String {
+    // The name comes after twelve bytes, each part after its length.
+    let mut question = [0; 512];
+    server.recv(&mut question).unwrap();
+    let length = usize::from(question[12]);
+    String::from_utf8(question[13..13 + length].to_vec()).unwrap()
+}
+
+/// The names of the calls that were left behind.
+#[cfg(target_os = "linux")]
+fn stuck() -> Vec<String> {
+    let abandoned = taskgroup::abandoned();
+    let mut names: Vec<_> = abandoned.iter().filter_map(|it| it.name.clone()).collect();
+    names.sort();
+    names
 }

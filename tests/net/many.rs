@@ -202,40 +202,18 @@ fn possible_connections() -> usize {
 fn of_a_thousand_connections_each_ends_as_it_must() {
     alone("of_a_thousand_connections_each_ends_as_it_must", || {
         let _watch = watch();
-        let connections = possible_connections();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let before = open_files();
 
         let mut chance = Chance(0x5EED);
+        let plans = plans(possible_connections(), &mut chance);
+        let connections = plans.len();
         let (begun, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let all_have_begun = Gate::default();
         let kept = TaskGroup::scope(|g| {
             let mut peers = Vec::new();
-            for number in 0..connections {
-                let ends = [
-                    End::Echoed,
-                    End::CutRead,
-                    End::CutWrite,
-                    End::Closed,
-                    End::Reset,
-                    End::Kept,
-                ];
-                let end = ends[chance.below(ends.len())];
-                let length = chance.below(20_000);
-                let plan = Plan {
-                    number,
-                    end,
-                    length,
-                };
-
-                let peer = std::net::TcpStream::connect(address)?;
-                let (stream, _) = listener.accept()?;
-                if end == End::CutWrite {
-                    // Only here: a receive buffer below the size of a segment makes the
-                    // system wait for its timers.
-                    set_socket_send_buffer_size(&stream, 1 << 16)?;
-                }
+            for plan in plans {
+                let (peer, stream) = connect(&listener, plan.end)?;
                 let (begun, ended, all_have_begun) = (&begun, &ended, &all_have_begun);
                 let task = g.spawn(move || {
                     if begun.fetch_add(1, Ordering::SeqCst) + 1 == connections {
@@ -250,26 +228,7 @@ fn of_a_thousand_connections_each_ends_as_it_must() {
             // A task that has not begun would not begin after its cancel.
             all_have_begun.wait();
 
-            // The peers in an order of their own, and several at once.
-            for at in (1..peers.len()).rev() {
-                peers.swap(at, chance.below(at + 1));
-            }
-            let mut shares = [const { Vec::new() }; 4];
-            for (at, peer) in peers.into_iter().enumerate() {
-                shares[at % 4].push(peer);
-            }
-            let kept: Vec<_> = thread::scope(|threads| {
-                let players = shares.map(|share| {
-                    threads.spawn(move || {
-                        let played = share.into_iter();
-                        let kept = played.filter_map(|(plan, peer, task)| play(plan, peer, &task));
-                        kept.collect::<Vec<_>>()
-                    })
-                });
-                let kept = players.map(|player| player.join().unwrap());
-                kept.into_iter().flatten().collect()
-            });
-
+            let kept = play_all(peers, &mut chance);
             g.cancel();
             Ok(kept)
         });
@@ -285,4 +244,59 @@ fn of_a_thousand_connections_each_ends_as_it_must() {
         }
         assert_eq!(open_files(), before);
     });
+}
+
+fn plans(connections: usize, chance: &mut Chance) -> Vec<Plan> {
+    let ends = [
+        End::Echoed,
+        End::CutRead,
+        End::CutWrite,
+        End::Closed,
+        End::Reset,
+        End::Kept,
+    ];
+    (0..connections)
+        .map(|number| Plan {
+            number,
+            end: ends[chance.below(ends.len())],
+            length: chance.below(20_000),
+        })
+        .collect()
+}
+
+/// Makes a connection. Returns the end of the peer, and the one of the task.
+fn connect(listener: &TcpListener, end: End) -> anyhow::Result<(std::net::TcpStream, TcpStream)> {
+    let peer = std::net::TcpStream::connect(listener.local_addr()?)?;
+    let (stream, _) = listener.accept()?;
+    if end == End::CutWrite {
+        // Only here: a receive buffer below the size of a segment makes the system wait for its
+        // timers.
+        set_socket_send_buffer_size(&stream, 1 << 16)?;
+    }
+    Ok((peer, stream))
+}
+
+/// Plays the peers in an order of their own, and several at once. Returns those that are kept.
+fn play_all(
+    mut peers: Vec<(Plan, std::net::TcpStream, TaskHandle<'_, ()>)>,
+    chance: &mut Chance,
+) -> Vec<std::net::TcpStream> {
+    for at in (1..peers.len()).rev() {
+        peers.swap(at, chance.below(at + 1));
+    }
+    let mut shares = [const { Vec::new() }; 4];
+    for (at, peer) in peers.into_iter().enumerate() {
+        shares[at % 4].push(peer);
+    }
+    thread::scope(|threads| {
+        let players = shares.map(|share| {
+            threads.spawn(move || {
+                let played = share.into_iter();
+                let kept = played.filter_map(|(plan, peer, task)| play(plan, peer, &task));
+                kept.collect::<Vec<_>>()
+            })
+        });
+        let kept = players.map(|player| player.join().unwrap());
+        kept.into_iter().flatten().collect()
+    })
 }

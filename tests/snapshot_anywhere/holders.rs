@@ -54,74 +54,93 @@ fn a_lock_that_outlives_the_scope_that_took_it_is_no_later_scopes() {
     });
 }
 
+/// A lock that tasks hold by turns. It protects the tasks in the order in which they had it.
+#[derive(Default)]
+struct Turns {
+    lock: Mutex<Vec<TaskId>>,
+    /// How many have had it.
+    taken: AtomicUsize,
+    /// The task that has it keeps it.
+    is_kept: AtomicBool,
+    is_over: AtomicBool,
+}
+
+impl Turns {
+    /// Lets tasks of new scopes hold the lock, one after the other, until it is over.
+    fn take(&self) -> anyhow::Result<()> {
+        while !self.is_over.load(SeqCst) {
+            let id = OnceLock::new();
+            TaskGroup::scope(|h| {
+                let task = h.task().name("holds").spawn(|| self.hold(&id));
+                let _ = id.set(task.id());
+                Ok(task.join()?)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Holds the lock once, by the task with this number.
+    fn hold(&self, id: &OnceLock<TaskId>) -> anyhow::Result<()> {
+        let me = loop {
+            match id.get() {
+                Some(id) => break *id,
+                None => thread::yield_now(),
+            }
+        };
+        let mut holders = self.lock.lock()?;
+        holders.push(me);
+        self.taken.store(holders.len(), SeqCst);
+        thread::yield_now();
+        while self.is_kept.load(SeqCst) {
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Takes a snapshot. Adds the holders that it names for waiting tasks, with how many tasks had
+    /// had the lock before and after it. Returns whether it names any.
+    fn look(&self, named: &mut Vec<(usize, usize, Option<TaskId>)>) -> bool {
+        let before = self.taken.load(SeqCst);
+        let seen = snapshot();
+        let after = self.taken.load(SeqCst);
+        let known = named.len();
+        for task in seen.tasks().filter(|task| task.name() == Some("holds")) {
+            let Some(wait) = task.waits().filter(|wait| wait.what() == "Mutex::lock") else {
+                continue;
+            };
+            assert!(!wait.holders().contains(&task.id()), "{seen}");
+            let holders = wait.held_by().iter();
+            named.extend(holders.map(|holder| (before, after, holder.task)));
+        }
+        named.len() > known
+    }
+}
+
 #[test]
 fn a_holder_is_never_another_task_than_the_one_that_holds() {
     let _watch = watch();
-    // The tasks in the order in which they had the lock, and how many have had it.
-    let (lock, taken) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
-    let (is_kept, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let turns = Turns::default();
     let mut named = Vec::new();
     TaskGroup::scope(|g| {
-        // Tasks that hold the lock by turns, each with a number of its own.
         for _ in 0..4 {
-            g.spawn(|| {
-                while !is_over.load(SeqCst) {
-                    let id = OnceLock::new();
-                    TaskGroup::scope(|h| {
-                        let task = h.task().name("holds").spawn(|| {
-                            let me: TaskId = loop {
-                                match id.get() {
-                                    Some(id) => break *id,
-                                    None => thread::yield_now(),
-                                }
-                            };
-                            let mut holders = lock.lock()?;
-                            holders.push(me);
-                            taken.store(holders.len(), SeqCst);
-                            thread::yield_now();
-                            while is_kept.load(SeqCst) {
-                                thread::yield_now();
-                            }
-                            Ok(())
-                        });
-                        let _ = id.set(task.id());
-                        Ok(task.join()?)
-                    })?;
-                }
-                Ok(())
-            });
+            g.spawn(|| turns.take());
         }
-        let mut look = || {
-            let before = taken.load(SeqCst);
-            let seen = snapshot();
-            let after = taken.load(SeqCst);
-            let known = named.len();
-            for task in seen.tasks().filter(|task| task.name() == Some("holds")) {
-                let Some(wait) = task.waits().filter(|wait| wait.what() == "Mutex::lock") else {
-                    continue;
-                };
-                assert!(!wait.holders().contains(&task.id()), "{seen}");
-                let holders = wait.held_by().iter();
-                named.extend(holders.map(|holder| (before, after, holder.task)));
-            }
-            named.len() > known
-        };
         for _ in 0..50 {
             // While the lock changes hands, and while it does not: then a holder is named.
             for _ in 0..10 {
-                look();
+                turns.look(&mut named);
             }
-            is_kept.store(true, SeqCst);
-            support::until(&mut look);
-            is_kept.store(false, SeqCst);
+            turns.is_kept.store(true, SeqCst);
+            support::until(|| turns.look(&mut named));
+            turns.is_kept.store(false, SeqCst);
         }
-        is_over.store(true, SeqCst);
+        turns.is_over.store(true, SeqCst);
         Ok(())
     })
     .expect("no task fails");
 
     // The holder before the snapshot, those meanwhile, and one that had not counted itself yet.
-    let holders = lock.try_lock().expect("all tasks have ended");
+    let holders = turns.lock.try_lock().expect("all tasks have ended");
     for (before, after, task) in named {
         let range = before.saturating_sub(1)..holders.len().min(after + 1);
         let task = task.expect("only tasks take the lock");

@@ -35,40 +35,10 @@ fn tasks_that_come_and_go_are_there_at_most_once_and_the_others_exactly_once() {
                 task_in(TaskState::Waiting, *id);
             }
             thread::scope(|threads| {
-                let looks: Vec<_> = (0..8)
-                    .map(|_| {
-                        threads.spawn(|| {
-                            for _ in 0..SEEN {
-                                let seen = snapshot();
-                                let mut times = HashMap::new();
-                                for task in seen.tasks() {
-                                    *times.entry(task.id()).or_insert(0) += 1;
-                                    let waits = task.waits().is_some();
-                                    match task.state() {
-                                        TaskState::Running | TaskState::Queued => assert!(!waits),
-                                        TaskState::Waiting | TaskState::Foreign => assert!(waits),
-                                        _ => {}
-                                    }
-                                }
-                                assert!(times.values().all(|times| *times == 1), "{seen}");
-                                // A lane that was being written is counted, and its task left out.
-                                let missing = stay.iter().filter(|id| !times.contains_key(id));
-                                assert!(missing.count() <= seen.incomplete(), "{seen}");
-                                // Each task of this group stands in it, and it stands nowhere else.
-                                let groups = seen.all_groups();
-                                let busy = groups.filter(|group| group.name() == Some("busy"));
-                                assert!(busy.count() <= 1 + seen.incomplete(), "{seen}");
-                                let all = seen.all_groups().flat_map(|group| group.tasks());
-                                let kinds =
-                                    seen.tasks().filter(|task| task.kind() == TaskKind::Task);
-                                assert_eq!(all.count(), kinds.count());
-                                drop(seen.to_string());
-                            }
-                        })
-                    })
-                    .collect();
+                let look = || (0..SEEN).for_each(|_| assert_each_is_there_once(&stay));
+                let looks = [(); 8].map(|()| threads.spawn(look));
                 let comes = threads.spawn(|| {
-                    // A thousand at a time, for as long as anyone looks.
+                    // A thousand at a time, for as long as a thread looks.
                     while !is_over.load(SeqCst) {
                         let many: Vec<_> = (0..1_000)
                             .map(|number| g.spawn(move || Ok(number)))
@@ -88,6 +58,35 @@ fn tasks_that_come_and_go_are_there_at_most_once_and_the_others_exactly_once() {
             Ok::<_, anyhow::Error>(())
         })
         .expect("no task fails");
+}
+
+/// In a snapshot each task is there at most once, and each that stays is there, unless its lane was
+/// being written.
+fn assert_each_is_there_once(stay: &HashSet<TaskId>) {
+    let seen = snapshot();
+    let mut times = HashMap::new();
+    for task in seen.tasks() {
+        *times.entry(task.id()).or_insert(0) += 1;
+        let waits = task.waits().is_some();
+        match task.state() {
+            TaskState::Running | TaskState::Queued => assert!(!waits),
+            TaskState::Waiting | TaskState::Foreign => assert!(waits),
+            _ => {}
+        }
+    }
+    assert!(times.values().all(|times| *times == 1), "{seen}");
+    // A lane that was being written is counted, and its task left out.
+    let missing = stay.iter().filter(|id| !times.contains_key(id));
+    assert!(missing.count() <= seen.incomplete(), "{seen}");
+
+    // Each task of this group stands in it, and it stands nowhere else.
+    let groups = seen.all_groups();
+    let busy = groups.filter(|group| group.name() == Some("busy"));
+    assert!(busy.count() <= 1 + seen.incomplete(), "{seen}");
+    let all = seen.all_groups().flat_map(|group| group.tasks());
+    let kinds = seen.tasks().filter(|task| task.kind() == TaskKind::Task);
+    assert_eq!(all.count(), kinds.count());
+    drop(seen.to_string());
 }
 
 /// Opens a scope with two tasks that wait for each other's next layer, `left` layers deep.
@@ -152,6 +151,24 @@ fn look() -> Snapshot {
     seen
 }
 
+/// Whether a snapshot has the tasks of the next test, a thread that runs with a token, and the call
+/// of this name that was left behind.
+fn has_each_kind(seen: &Snapshot, left_behind: &str) -> bool {
+    let is_there = |name: &&str| seen.tasks().any(|task| task.name() == Some(name));
+    let runs = seen.threads().iter().any(|thread| {
+        let mut inside = thread.inside().iter();
+        inside.any(|inside| inside.region == RegionKind::Run)
+    });
+    let left = seen.abandoned().iter();
+    let left = left.filter(|left| left.name.as_deref() == Some(left_behind));
+    let call = seen.threads().iter();
+    let call = call.filter(|thread| thread.kind() == TaskKind::Abandon);
+    ["daemon", "own", "plain"].iter().all(is_there)
+        && runs
+        && left.count() == 1
+        && call.count() == 1
+}
+
 #[test]
 fn every_kind_of_task_is_listed() {
     const NAME: &str = "every_kind_of_task_is_listed";
@@ -183,31 +200,16 @@ fn every_kind_of_task_is_listed() {
                     let dedicated = g.task().dedicated().name("own").spawn(|| Ok(event.wait()?));
                     let plain = g.task().name("plain").spawn(|| Ok(event.wait()?));
                     drop((daemon, dedicated, plain));
-                    let seen = until(|seen| {
-                        let all = |name: &str| seen.tasks().any(|task| task.name() == Some(name));
-                        let runs = seen.threads().iter().any(|thread| {
-                            let mut inside = thread.inside().iter();
-                            inside.any(|inside| inside.region == RegionKind::Run)
-                        });
-                        let is_left = seen.abandoned().iter();
-                        let is_left =
-                            is_left.filter(|left| left.name.as_deref() == Some(name.as_str()));
-                        let call = seen.threads().iter();
-                        let call = call.filter(|thread| thread.kind() == TaskKind::Abandon);
-                        let are_there = all("daemon") && all("own") && all("plain") && runs;
-                        (are_there && is_left.count() == 1 && call.count() == 1)
-                            .then(|| seen.clone())
-                    });
+
+                    let seen = until(|seen| has_each_kind(seen, name).then(|| seen.clone()));
                     let drawn = seen.to_string();
                     let mut lines = drawn.lines();
                     let left = lines.find(|line| line.starts_with("abandoned `stuck"));
                     let place = format!("({}:{line})", file!());
                     assert!(left.is_some_and(|line| line.contains(&place)), "{drawn}");
 
-                    let group = seen
-                        .groups()
-                        .iter()
-                        .find(|group| group.name() == Some("all"));
+                    let mut groups = seen.groups().iter();
+                    let group = groups.find(|group| group.name() == Some("all"));
                     let body = group.expect("it is open").body();
                     assert_eq!(
                         (body.kind(), body.state()),

@@ -447,44 +447,51 @@ fn a_laggard_in_each_kind_of_waiting_is_named() {
         let rows = &kinds.rows;
         assert!(rows.len() >= 25, "only {} kinds", rows.len());
 
-        // All of them in one snapshot, and in one report.
-        let mut last = snapshot();
-        let is_seen = |seen: &Snapshot, row: &Row| {
-            let mut tasks = seen.tasks().filter(|task| task.name() == Some(row.name));
-            tasks.any(|task| row.is_seen(task))
-        };
-        let begun = Instant::now();
-        loop {
-            let left: Vec<_> = rows.iter().filter(|row| !is_seen(&last, row)).collect();
-            if left.is_empty() {
-                break;
-            }
-            let names: Vec<_> = left.iter().map(|row| row.name).collect();
-            assert!(begun.elapsed() < LONG, "{names:?} are not in {last}");
-            last = snapshot();
-        }
-
+        until_all_are_seen(rows);
         g.cancel_because("for a test");
-        let is_reported = |seen: &Seen, row: &Row| {
-            let task = format!("task `{}` (", row.name);
-            let mut lines = seen.laggards.iter();
-            lines.any(|line| line.starts_with(&task) && row.is_reported(line))
-        };
-        let begun = Instant::now();
-        for index in 0.. {
-            let seen = reports.nth(index);
-            let left: Vec<_> = rows.iter().filter(|row| !is_reported(&seen, row)).collect();
-            if left.is_empty() {
-                break;
-            }
-            let names: Vec<_> = left.iter().map(|row| row.name).collect();
-            assert!(
-                begun.elapsed() < LONG / 4,
-                "{names:?} are not in {}",
-                seen.text
-            );
-        }
+        until_all_are_reported(rows, &reports);
         Ok::<_, anyhow::Error>(())
     });
     outcome.expect("no task fails");
+}
+
+/// Waits for a snapshot that has all rows.
+fn until_all_are_seen(rows: &[Row]) {
+    let is_seen = |seen: &Snapshot, row: &Row| {
+        let mut tasks = seen.tasks().filter(|task| task.name() == Some(row.name));
+        tasks.any(|task| row.is_seen(task))
+    };
+    let begun = Instant::now();
+    loop {
+        let last = snapshot();
+        let left: Vec<_> = rows.iter().filter(|row| !is_seen(&last, row)).collect();
+        if left.is_empty() {
+            break;
+        }
+        let names: Vec<_> = left.iter().map(|row| row.name).collect();
+        assert!(begun.elapsed() < LONG, "{names:?} are not in {last}");
+    }
+}
+
+/// Waits for a report that has all rows.
+fn until_all_are_reported(rows: &[Row], reports: &Reports) {
+    let is_reported = |seen: &Seen, row: &Row| {
+        let task = format!("task `{}` (", row.name);
+        let mut lines = seen.laggards.iter();
+        lines.any(|line| line.starts_with(&task) && row.is_reported(line))
+    };
+    let begun = Instant::now();
+    for index in 0.. {
+        let seen = reports.nth(index);
+        let left: Vec<_> = rows.iter().filter(|row| !is_reported(&seen, row)).collect();
+        if left.is_empty() {
+            break;
+        }
+        let names: Vec<_> = left.iter().map(|row| row.name).collect();
+        assert!(
+            begun.elapsed() < LONG / 4,
+            "{names:?} are not in {}",
+            seen.text
+        );
+    }
 }

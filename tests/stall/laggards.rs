@@ -7,9 +7,15 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Gate, LONG};
 use taskgroup::sync::Event;
-use taskgroup::{CancelToken, RegionKind, TaskGroup, on_stall, shield, snapshot, winding_down};
+use taskgroup::{
+    Builder, CancelToken, RegionKind, TaskGroup, on_stall, shield, snapshot, winding_down,
+};
 
 use super::{Reports, SOON, has, pass};
+
+fn stalling(name: &'static str) -> Builder {
+    TaskGroup::builder().name(name).stall_after(SOON)
+}
 
 #[test]
 fn nested_scopes_that_stall_over_one_task_have_one_block() {
@@ -31,14 +37,7 @@ fn nested_scopes_that_stall_over_one_task_have_one_block() {
             assert_eq!(counts, [2, 3]);
             gate.open();
         });
-        let nest = |name, body: &dyn Fn() -> anyhow::Result<()>| {
-            let builder = TaskGroup::builder().name(name).stall_after(SOON);
-            builder.scope(|_| body())
-        };
-        let outer = TaskGroup::builder()
-            .name("nest outer")
-            .parent(&token)
-            .stall_after(SOON);
+        let outer = stalling("nest outer").parent(&token);
         let outcome = outer.scope(|g| {
             let (gate, begun, ready) = (&gate, &begun, &ready);
             g.task().name("beside").spawn(move || {
@@ -46,9 +45,8 @@ fn nested_scopes_that_stall_over_one_task_have_one_block() {
                 pass(gate)
             });
             ready.wait()?;
-            nest("nest middle", &|| {
-                let inner = TaskGroup::builder().name("nest inner").stall_after(SOON);
-                Ok(inner.scope(|g| {
+            stalling("nest middle").scope(|_| {
+                Ok(stalling("nest inner").scope(|g| {
                     g.task().name("innermost").spawn(move || {
                         begun.open();
                         pass(gate)

@@ -54,31 +54,36 @@ fn the_fields_of_the_end_are_recorded_once_and_before_the_close() {
         "never_ran",
         "refused",
     ] {
-        let span = task(&spans, name);
-        assert_eq!(span.fields["outcome"], name);
-        assert!(span.is_closed(), "{name}");
-        let mut once = span.recorded.clone();
-        once.sort();
-        once.dedup();
-        assert_eq!(once.len(), span.recorded.len(), "{name}: {once:?}");
-
-        let ran = !["never_ran", "refused"].contains(&name);
-        let cancelled = !["finished", "failed", "panicked"].contains(&name);
-        assert!(span.fields["queued"].parse::<f64>().unwrap() >= 0.0);
-        assert_eq!(span.fields.contains_key("ran"), ran, "{name}");
-        let saw_it = span.fields.contains_key("cancel_to_sight");
-        assert_eq!(saw_it, name == "cancelled", "{name}");
-        assert_eq!(
-            span.fields.contains_key("cancel_to_end"),
-            cancelled,
-            "{name}"
-        );
+        assert_end_is_recorded(task(&spans, name), name);
     }
     let groups = recording.ours("group");
     assert_eq!(groups[0].fields["outcome"], "failed");
     assert!(groups[0].fields.contains_key("ran"));
     assert!(groups[0].fields.contains_key("cancel_to_end"));
     assert!(groups[0].is_closed());
+}
+
+/// The span of a task with this outcome is closed, and has the fields of the outcome, each recorded
+/// once.
+fn assert_end_is_recorded(span: &SpanSeen, outcome: &str) {
+    assert_eq!(span.fields["outcome"], outcome);
+    assert!(span.is_closed(), "{outcome}");
+    let mut once = span.recorded.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), span.recorded.len(), "{outcome}: {once:?}");
+
+    let ran = !["never_ran", "refused"].contains(&outcome);
+    let cancelled = !["finished", "failed", "panicked"].contains(&outcome);
+    assert!(span.fields["queued"].parse::<f64>().unwrap() >= 0.0);
+    assert_eq!(span.fields.contains_key("ran"), ran, "{outcome}");
+    let saw_it = span.fields.contains_key("cancel_to_sight");
+    assert_eq!(saw_it, outcome == "cancelled", "{outcome}");
+    assert_eq!(
+        span.fields.contains_key("cancel_to_end"),
+        cancelled,
+        "{outcome}"
+    );
 }
 
 #[test]

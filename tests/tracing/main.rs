@@ -86,41 +86,8 @@ fn every_kind_of_end() -> String {
             });
             let fine = g.spawn(|| Ok(1));
             assert_eq!(fine.wait()?, TaskStatus::Finished);
-            let failed = g.spawn(|| -> anyhow::Result<()> { anyhow::bail!("no input") });
-            assert_eq!(failed.wait()?, TaskStatus::Failed);
-            let panicked = g.spawn(|| -> anyhow::Result<()> { panic!("a bug") });
-            assert_eq!(panicked.wait()?, TaskStatus::Panicked);
-            let isolated = g.spawn_isolated(|| -> anyhow::Result<()> { anyhow::bail!("alone") });
-            assert!(isolated.join()?.is_err());
-            let [dropped, ended] = [(); 2].map(|()| Arc::new(Gate::default()));
-            let (theirs, end) = (dropped.clone(), ended.clone());
-            let untaken = g.spawn_isolated(move || -> anyhow::Result<()> {
-                theirs.wait();
-                anyhow::bail!("untaken")
-            });
-            untaken.on_finished(move |_| end.open());
-            drop(untaken);
-            dropped.open();
-            ended.wait();
-            assert_eq!(
-                g.task().dedicated().spawn(|| Ok(())).wait()?,
-                TaskStatus::Finished
-            );
-
-            let begun = Gate::default();
-            let begun = Arc::new(begun);
-            let there = begun.clone();
-            let cancelled = g.spawn(move || {
-                there.open();
-                Err::<(), _>(blocked().into())
-            });
-            begun.wait();
-            g.cancel();
-            let (cancelled, unrun) =
-                taskgroup::shield(|| (cancelled.wait(), g.spawn(|| Ok(())).wait()));
-            assert_eq!(cancelled?, TaskStatus::Cancelled);
-            assert_eq!(unrun?, TaskStatus::NeverRan);
-            assert!(g.try_spawn(|| Ok(())).is_err());
+            ends_by_themselves(g)?;
+            ends_by_a_cancel(g)?;
             Ok(fine.join()?)
         })
         .unwrap_err();
@@ -140,6 +107,48 @@ fn every_kind_of_end() -> String {
         stats.into_inner().unwrap(),
         panic.unwrap_err().downcast_ref::<&str>()
     )
+}
+
+/// Tasks that fail, that panic, that keep their failure for their handle, and one of its own thread.
+fn ends_by_themselves<'scope>(g: &'scope TaskGroup<'scope, '_>) -> anyhow::Result<()> {
+    let failed = g.spawn(|| -> anyhow::Result<()> { anyhow::bail!("no input") });
+    assert_eq!(failed.wait()?, TaskStatus::Failed);
+    let panicked = g.spawn(|| -> anyhow::Result<()> { panic!("a bug") });
+    assert_eq!(panicked.wait()?, TaskStatus::Panicked);
+    let isolated = g.spawn_isolated(|| -> anyhow::Result<()> { anyhow::bail!("alone") });
+    assert!(isolated.join()?.is_err());
+
+    let [dropped, ended] = [(); 2].map(|()| Arc::new(Gate::default()));
+    let (theirs, end) = (dropped.clone(), ended.clone());
+    let untaken = g.spawn_isolated(move || -> anyhow::Result<()> {
+        theirs.wait();
+        anyhow::bail!("untaken")
+    });
+    untaken.on_finished(move |_| end.open());
+    drop(untaken);
+    dropped.open();
+    ended.wait();
+
+    let dedicated = g.task().dedicated().spawn(|| Ok(()));
+    assert_eq!(dedicated.wait()?, TaskStatus::Finished);
+    Ok(())
+}
+
+/// Cancels the group: a task is cut short, one never runs, and one is refused.
+fn ends_by_a_cancel<'scope>(g: &'scope TaskGroup<'scope, '_>) -> anyhow::Result<()> {
+    let begun = Arc::new(Gate::default());
+    let there = begun.clone();
+    let cancelled = g.spawn(move || {
+        there.open();
+        Err::<(), _>(blocked().into())
+    });
+    begun.wait();
+    g.cancel();
+    let (cancelled, unrun) = taskgroup::shield(|| (cancelled.wait(), g.spawn(|| Ok(())).wait()));
+    assert_eq!(cancelled?, TaskStatus::Cancelled);
+    assert_eq!(unrun?, TaskStatus::NeverRan);
+    assert!(g.try_spawn(|| Ok(())).is_err());
+    Ok(())
 }
 
 trait ForTest {

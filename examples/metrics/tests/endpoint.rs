@@ -115,9 +115,26 @@ fn the_page_has_the_tasks_of_the_group_and_of_the_process() {
 
     // A file that cannot be read.
     symlink("/nothing/is/here", folder.path().join("gone")).unwrap();
-    let mut program = Program::start(folder.path());
+    let program = Program::start(folder.path());
+    scrape_until_all_have_ended(&program);
 
-    // A pair of scrapes: no counter falls from one to the next.
+    let page = program.scrape();
+    assert_eq!(page.ended("checksums", "finished"), FILES as f64);
+    assert_eq!(page.ended("checksums", "failed"), 1.0);
+    for prefix in ["checksums", "taskgroup"] {
+        assert_daemon_is_left(&page, prefix);
+    }
+    assert!(page.value("taskgroup_threads") >= page.value("taskgroup_workers"));
+    assert!(page.value("taskgroup_workers") >= page.value("taskgroup_workers_idle"));
+    assert_types_and_labels(&page);
+
+    let (head, _) = program.get("/elsewhere");
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    end_by_signal(program);
+}
+
+/// Scrapes the page until all files have been read. No counter falls from one scrape to the next.
+fn scrape_until_all_have_ended(program: &Program) {
     let begun = Instant::now();
     let mut before = program.scrape();
     loop {
@@ -134,29 +151,24 @@ fn the_page_has_the_tasks_of_the_group_and_of_the_process() {
         }
         assert!(begun.elapsed() < PATIENCE, "{before:#?}");
     }
+}
 
-    let page = program.scrape();
-    assert_eq!(page.ended("checksums", "finished"), FILES as f64);
-    assert_eq!(page.ended("checksums", "failed"), 1.0);
+/// The daemon that serves the page is the task that has not ended.
+fn assert_daemon_is_left(page: &Page, prefix: &str) {
+    let value = |metric: &str| page.value(&format!("{prefix}_{metric}"));
+    let spawned = FILES as f64 + 2.0;
+    assert_eq!(value("tasks_spawned_total"), spawned, "{prefix}");
+    assert_eq!(value("tasks_started_total"), spawned);
+    assert_eq!((value("tasks_running"), value("tasks_queued")), (1.0, 0.0));
+    let outcomes = ["finished", "failed", "panicked", "cancelled", "never_ran"];
+    let ended: f64 = outcomes.iter().map(|of| page.ended(prefix, of)).sum();
+    assert_eq!(ended, spawned - 1.0);
+    assert!(value("permit_waits_total") <= spawned);
+    assert!(value("threads_peak") >= 1.0);
+}
 
-    // The daemon that serves this page is the task that has not ended.
-    for prefix in ["checksums", "taskgroup"] {
-        let value = |metric: &str| page.value(&format!("{prefix}_{metric}"));
-        let spawned = FILES as f64 + 2.0;
-        assert_eq!(value("tasks_spawned_total"), spawned, "{prefix}");
-        assert_eq!(value("tasks_started_total"), spawned);
-        assert_eq!((value("tasks_running"), value("tasks_queued")), (1.0, 0.0));
-        let outcomes = ["finished", "failed", "panicked", "cancelled", "never_ran"];
-        let ended: f64 = outcomes.iter().map(|of| page.ended(prefix, of)).sum();
-        assert_eq!(ended, spawned - 1.0);
-        assert!(value("permit_waits_total") <= spawned);
-        assert!(value("threads_peak") >= 1.0);
-    }
-
-    assert!(page.value("taskgroup_threads") >= page.value("taskgroup_workers"));
-    assert!(page.value("taskgroup_workers") >= page.value("taskgroup_workers_idle"));
-
-    // Types are declared, and there is no label but the outcome and the buckets.
+/// Types are declared, and there is no label but the outcome and the buckets.
+fn assert_types_and_labels(page: &Page) {
     let kind = |name: &str| page.types.get(name).map(String::as_str);
     assert_eq!(kind("taskgroup_tasks_ended_total"), Some("counter"));
     assert_eq!(kind("checksums_tasks_queued"), Some("gauge"));
@@ -170,11 +182,10 @@ fn the_page_has_the_tasks_of_the_group_and_of_the_process() {
         labels.is_subset(&BTreeSet::from(["outcome", "le"])),
         "{labels:?}"
     );
+}
 
-    let (head, _) = program.get("/elsewhere");
-    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
-
-    // The daemon is the one task that a signal cuts short.
+/// Ends the program by a signal. The daemon is the one task that this cuts short.
+fn end_by_signal(mut program: Program) {
     let pid = Pid::from_child(&program.child);
     kill_process(pid, Signal::TERM).unwrap();
     let mut rest = String::new();

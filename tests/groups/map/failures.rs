@@ -48,30 +48,33 @@ fn a_failed_item_gives_a_cancel_in_its_place_and_its_failure_is_the_groups() {
     );
 }
 
-#[test]
-fn a_report_names_the_item_that_failed() -> Result<(), GroupError> {
-    /// The names in the report, sorted.
-    fn names(error: &GroupError) -> Vec<&str> {
-        let drawn = format!("{error:#}");
-        let mut names: Vec<_> = error
-            .failures()
-            .iter()
-            .map(|failure| failure.task().unwrap().name.as_deref().unwrap())
-            .collect();
-        assert!(
-            names
-                .iter()
-                .all(|name| drawn.contains(&format!("task `{name}` ("))),
-            "{drawn}"
-        );
-        names.sort_unstable();
+/// The names in the report, sorted.
+fn names(error: &GroupError) -> Vec<&str> {
+    let drawn = format!("{error:#}");
+    let mut names: Vec<_> = error
+        .failures()
+        .iter()
+        .map(|failure| failure.task().unwrap().name.as_deref().unwrap())
+        .collect();
+    assert!(
         names
-    }
-    let odd = |n: u32| {
-        anyhow::ensure!(n != 3, "an error");
-        assert!(n != 5, "a panic");
-        Ok(n)
-    };
+            .iter()
+            .all(|name| drawn.contains(&format!("task `{name}` ("))),
+        "{drawn}"
+    );
+    names.sort_unstable();
+    names
+}
+
+/// Fails with 3, and panics with 5.
+fn odd(n: u32) -> anyhow::Result<u32> {
+    anyhow::ensure!(n != 3, "an error");
+    assert!(n != 5, "a panic");
+    Ok(n)
+}
+
+#[test]
+fn a_report_names_the_item_that_failed() {
     for unordered in [false, true] {
         let error = TaskGroup::builder()
             .on_failure(OnFailure::Collect)
@@ -96,7 +99,10 @@ fn a_report_names_the_item_that_failed() -> Result<(), GroupError> {
             );
         }
     }
-    // So does the cause of the cancel that the others see.
+}
+
+#[test]
+fn the_cause_of_a_cancel_names_the_item_that_failed() -> Result<(), GroupError> {
     TaskGroup::scope(|g| {
         let inner = g.spawn_isolated(|| {
             let cause = TaskGroup::scope(|g| {
@@ -109,8 +115,11 @@ fn a_report_names_the_item_that_failed() -> Result<(), GroupError> {
         let report = inner.join()?.expect("it has returned");
         assert!(report.contains("task `map item 0` ("), "{report}");
         Ok(())
-    })?;
-    // A later failure is not named after an item that was cut short.
+    })
+}
+
+#[test]
+fn a_later_failure_is_not_named_after_an_item_that_was_cut_short() {
     let unnamed = TaskGroup::scope(|g| {
         let cut = TaskGroup::scope(|inner| {
             Ok(inner
@@ -128,7 +137,6 @@ fn a_report_names_the_item_that_failed() -> Result<(), GroupError> {
         unnamed.unwrap_err().failures()[0].task().unwrap().name,
         None
     );
-    Ok(())
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn draw_spawns(text: &mut String, depth: usize, step: &Step) {
         } => {
             let prefix = format!("spawn {how:?} (group {level}) ");
             draw_task(text, depth, &prefix, task);
-            let name = format_args!("then cancel it by {by:?}, after");
+            let name = format!("then cancel it by {by:?}, after");
             draw_region(text, depth, name, between);
         }
         Step::Start { level, task } => {
@@ -144,7 +144,7 @@ fn draw_spawns(text: &mut String, depth: usize, step: &Step) {
             block,
         } => {
             let name = if *ordered { "map" } else { "map_unordered" };
-            let call = format_args!("{name} (group {level}) of {items}, next() {taken} times {{");
+            let call = format!("{name} (group {level}) of {items}, next() {taken} times {{");
             line(text, depth, call);
             draw_block(text, depth + 1, block);
             line(text, depth, "}");
