@@ -15,19 +15,21 @@
 //! | `Join`, `Start` of a queued task | one of the running tasks of its group (d) |
 //! | `ScopeEnd` | each thread that has a task of the group in its frames (c); of daemons see (f) |
 //! | `ScopeEnd` of a race | one of those, if they are all that there are (e) |
+//! | any, in a task of a race in place | its own, while no other task of the race may win (h) |
 //! | `Completion`, `MapUnordered` | one of those, if they are all that there are (e) |
 //! | `Start` of a task without a `Ready` | the thread with the task in its frames (g) |
 //!
 //! - (a) A guard, a turn and a running callback do not leave their thread.
 //! - (b) A reader queues behind a writer.
 //! - (c) The frame goes before the end of the task can be seen.
-//! - (d) The task waits for a permit, and they have all.
+//! - (d) The task waits for a permit, and they have all. A daemon has none.
 //! - (e) The end of one may be enough.
 //! - (f) The end of a scope cancels its daemons. So of the threads inside of a daemon only those
 //!   keep the scope that are in waits that no cancel ends, and wait for nothing that the cancel
 //!   ends.
 //! - (g) Only the end of the task is left to wait for. A `Ready` may be on any thread of the
 //!   process, so a task that has one, or has passed it on, says nothing.
+//! - (h) The code below waits for the end of the race, which cancels the task in place.
 
 use std::collections::{HashMap, HashSet};
 
@@ -161,6 +163,35 @@ impl Graph {
 
     /// Returns what a thread needs to go on; none if it runs, or if that is not known.
     fn need(&mut self, thread: usize) -> Option<Need> {
+        let mut need = self.need_of_wait(thread)?;
+        for race in self.races_in_place(thread) {
+            need.beside.extend(self.first_to_end(race)?);
+        }
+        Some(need)
+    }
+
+    /// Returns the races of which the thread runs a task in place, if their ends may end its wait.
+    fn races_in_place(&mut self, thread: usize) -> Vec<u64> {
+        // A cancel does not end the wait at the end of a scope, but comes to the tasks of the scope.
+        let seen = &self.threads[thread];
+        let may_end = |(kind, wait): (WaitKind, &WaitView)| {
+            wait.flags.is_cancellable || kind == WaitKind::ScopeEnd
+        };
+        if !seen.asleep().is_some_and(may_end) {
+            return Vec::new();
+        }
+
+        // A task in place is above the scope that waits for it.
+        let view = &seen.view;
+        let tasks = view.frames.iter().filter(|frame| frame.kind.is_task());
+        let groups = tasks.map(|frame| frame.group);
+        let mut groups: Vec<_> = groups.filter(|group| opens(view, *group)).collect();
+        groups.retain(|group| self.group(*group).is_none_or(|view| view.is_race));
+        groups
+    }
+
+    /// Returns what the wait of a thread needs, whatever else may end it.
+    fn need_of_wait(&mut self, thread: usize) -> Option<Need> {
         // A wait with a limit of its own ends by itself.
         let wait = self.threads[thread].view.wait.filter(is_candidate)?;
         let (kind, _) = label_of(wait.kind)?;
@@ -233,7 +264,7 @@ impl Graph {
     fn end_need(&mut self, group: u64) -> Option<Need> {
         // The first result of a race cancels its other tasks, so one task may be enough.
         if self.group(group)?.is_race {
-            return self.all_members(group).map(Need::one);
+            return self.first_to_end(group).map(Need::one);
         }
 
         let tasks = self.members_of(group).iter();
@@ -324,25 +355,34 @@ impl Graph {
 
     /// Returns the need of a wait for the next task that ends: it can be any task of the group.
     fn completion_need(&mut self, thread: usize, group: u64) -> Option<Need> {
+        // A task that waits for others of its own group is a member.
+        let members = self.first_to_end(group)?;
+        let others = members.into_iter().filter(|member| *member != thread);
+        Some(Need::one(others.collect()))
+    }
+
+    /// Returns the threads one of which runs the task of a group that ends first; none if that is
+    /// not known.
+    fn first_to_end(&mut self, group: u64) -> Option<Vec<usize>> {
         // A queued task that gets a permit may end first.
         let queued = self.group(group)?.queued;
         if queued != 0 && !self.has_no_permit(group) {
             return None;
         }
-
-        // A task that waits for others of its own group is a member.
-        let members = self.all_members(group)?;
-        let others = members.into_iter().filter(|member| *member != thread);
-        Some(Need::one(others.collect()))
+        self.all_members(group)
     }
 
-    /// A queued task waits for a permit. All running tasks of the group may have one.
+    /// A queued task waits for a permit. All running tasks of the group may have one, but for its
+    /// daemons, which need none.
     fn permit_need(&mut self, group: u64) -> Option<Need> {
-        let is_full = self.has_no_permit(group);
-        is_full
-            .then(|| self.all_members(group))
-            .flatten()
-            .map(Need::one)
+        if !self.has_no_permit(group) {
+            return None;
+        }
+        self.all_members(group)?;
+
+        let tasks = self.members_of(group).iter();
+        let tasks = tasks.filter(|(_, kind)| *kind != FrameKind::Daemon);
+        Some(Need::one(tasks.map(|(thread, _)| *thread).collect()))
     }
 
     fn has_no_permit(&mut self, group: u64) -> bool {

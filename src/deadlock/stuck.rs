@@ -8,7 +8,7 @@ pub(super) struct Need {
     pub(super) how: How,
     /// The threads that it waits for.
     pub(super) on: Vec<usize>,
-    /// Threads that wait beside it, one of which may let it go on.
+    /// Threads beside these, each of which may let it go on.
     pub(super) beside: Vec<usize>,
 }
 
@@ -43,14 +43,11 @@ impl Need {
         let mut on = self.on.iter();
 
         // A wait for nothing that is known is not stuck: `any` and the look at `on` say so.
-        match self.how {
+        let on = match self.how {
             How::Each => on.any(|other| stuck[*other]),
-            How::One => {
-                let all = on.all(|other| stuck[*other]);
-                let beside = self.beside.iter().all(|other| stuck[*other]);
-                !self.on.is_empty() && all && beside
-            }
-        }
+            How::One => !self.on.is_empty() && on.all(|other| stuck[*other]),
+        };
+        on && self.beside.iter().all(|other| stuck[*other])
     }
 }
 

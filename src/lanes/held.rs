@@ -46,7 +46,7 @@ impl HeldAs {
     }
 }
 
-/// How many objects of one sort a lane shows. A thread that holds more shows the first of them.
+/// How many objects a lane shows. An object that is taken while as many are shown is not shown.
 const SHOWN: usize = 12;
 
 /// An object that a thread holds.
@@ -60,9 +60,12 @@ pub(super) struct HeldCell {
 }
 
 /// Objects that the thread of a lane holds.
+///
+/// The first `shown` cells show objects, and the others show none. For an object that found no room
+/// there is nothing to take back.
 #[derive(Debug)]
 pub(super) struct HeldObjects {
-    count: PlainU32,
+    shown: PlainU32,
     cells: [HeldCell; SHOWN],
 }
 
@@ -83,7 +86,7 @@ pub(crate) struct HeldView {
 impl HeldObjects {
     pub(super) const fn new() -> Self {
         HeldObjects {
-            count: PlainU32::new(0),
+            shown: PlainU32::new(0),
             cells: [const { HeldCell::new() }; SHOWN],
         }
     }
@@ -97,64 +100,63 @@ impl HeldObjects {
         location: &'static Location<'static>,
     ) {
         // The owner alone writes the count and the cells, so no step needs to be atomic as a whole.
-        let count = self.count.load(Relaxed);
-        if let Some(cell) = self.cells.get(count as usize) {
+        let shown = self.shown.load(Relaxed);
+        if let Some(cell) = self.cells.get(shown as usize) {
             cell.set(object, access, depth, location);
+            self.shown.store(shown + 1, Relaxed);
         }
-
-        // Those for which there is no room are counted.
-        self.count.store(count.wrapping_add(1), Relaxed);
     }
 
     /// Removes an object that was taken at `location`, if that is known.
     #[inline(always)]
     pub(super) fn remove(&self, object: usize, location: Option<&'static Location<'static>>) {
-        let last = self.count.load(Relaxed).wrapping_sub(1);
+        // Wraps where none is shown: then there is no last cell.
+        let last = self.shown.load(Relaxed).wrapping_sub(1);
 
         // The object that was taken last is mostly given back first.
         match self.cells.get(last as usize) {
             Some(cell) if cell.is_entry(object, location) => {
                 cell.clear();
-                self.count.store(last, Relaxed);
+                self.shown.store(last, Relaxed);
             }
-            _ => self.remove_inner(object, location, last),
+            Some(_) => self.remove_inner(object, location, last),
+            None => {}
         }
     }
 
     /// Removes an object that is not the last of those shown.
     #[cold]
     fn remove_inner(&self, object: usize, location: Option<&'static Location<'static>>, last: u32) {
-        // It was taken before the thread had a lane.
-        if last == u32::MAX {
-            return;
-        }
-
-        let shown = &self.cells[..SHOWN.min(last as usize + 1)];
+        let shown = &self.cells[..=last as usize];
         let mut found = shown.iter();
         let found = found.rposition(|cell| cell.is_entry(object, location));
-        if let Some(index) = found {
-            // The entries behind it move down, each cleared before it is written.
-            for pair in shown[index..].windows(2) {
-                pair[0].clear();
-                if let Some(next) = pair[1].view() {
-                    pair[0].location.store(next.location);
-                    pair[0].depth.store(pair[1].depth.load(Relaxed), Relaxed);
-                    pair[0].object.store(next.object, Release);
-                }
-            }
 
-            // The last has moved, or is removed itself.
-            if let Some(cell) = shown.last() {
-                cell.clear();
+        // It found no room, or was taken before the thread had a lane.
+        let Some(index) = found else {
+            return;
+        };
+
+        // The entries behind it move down, each cleared before it is written.
+        for pair in shown[index..].windows(2) {
+            pair[0].clear();
+            if let Some(next) = pair[1].view() {
+                pair[0].location.store(next.location);
+                pair[0].depth.store(pair[1].depth.load(Relaxed), Relaxed);
+                pair[0].object.store(next.object, Release);
             }
         }
-        self.count.store(last, Relaxed);
+
+        // The last has moved, or is removed itself.
+        if let Some(cell) = shown.last() {
+            cell.clear();
+        }
+        self.shown.store(last, Relaxed);
     }
 
-    /// Whether nothing is held that the lane knows of.
+    /// Whether no object is shown.
     #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
-        self.count.load(Relaxed) == 0
+        self.shown.load(Relaxed) == 0
     }
 
     /// Gives the objects of frames deeper than `depth` to the frame that goes on, or to none if
@@ -179,7 +181,7 @@ impl HeldObjects {
     }
 
     pub(super) fn clear(&self) {
-        self.count.store(0, Relaxed);
+        self.shown.store(0, Relaxed);
         self.cells.iter().for_each(HeldCell::clear);
     }
 
@@ -297,7 +299,7 @@ mod tests {
         held.remove(1, Some(here()));
         assert_eq!(objects(&held), [3]);
         held.remove(3, Some(here()));
-        assert_eq!((objects(&held).len(), held.count.load(Relaxed)), (0, 0));
+        assert_eq!((objects(&held).len(), held.shown.load(Relaxed)), (0, 0));
     }
 
     #[test]
@@ -354,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_for_which_there_is_no_room_are_counted() {
+    fn objects_for_which_there_is_no_room_are_not_shown() {
         let held = HeldObjects::new();
         let add = |object| held.add(object, HeldAs::Shared, 0, here());
         (1..=SHOWN + 2).for_each(add);
@@ -366,7 +368,7 @@ mod tests {
         (2..=SHOWN + 2)
             .rev()
             .for_each(|object| held.remove(object, Some(here())));
-        assert_eq!((objects(&held).len(), held.count.load(Relaxed)), (0, 0));
+        assert_eq!((objects(&held).len(), held.shown.load(Relaxed)), (0, 0));
     }
 
     #[test]
@@ -389,9 +391,44 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_shown_that_was_given_back() {
+        // A generator of its own, so that a failure comes again.
+        let mut state = 1_u64;
+        let mut next = |below: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as usize % below
+        };
+
+        for _ in 0..1_000 {
+            let (held, mut taken) = (HeldObjects::new(), Vec::new());
+            for object in 1..=200 {
+                if taken.is_empty() || taken.len() < 2 * SHOWN && next(2) == 0 {
+                    held.add(object, HeldAs::Exclusive, 0, here());
+                    taken.push(object);
+                } else {
+                    held.remove(taken.swap_remove(next(taken.len())), Some(here()));
+                }
+                let shown = objects(&held);
+                assert!(
+                    shown.iter().all(|object| taken.contains(object)),
+                    "{shown:?}, {taken:?}"
+                );
+                assert_eq!(held.is_empty(), shown.is_empty());
+            }
+
+            taken
+                .drain(..)
+                .for_each(|object| held.remove(object, Some(here())));
+            assert!(objects(&held).is_empty() && held.is_empty());
+        }
+    }
+
+    #[test]
     fn an_object_that_was_never_shown_is_given_back_without_harm() {
         let held = HeldObjects::new();
         held.remove(1, Some(here()));
-        assert_eq!(held.count.load(Relaxed), 0);
+        assert_eq!(held.shown.load(Relaxed), 0);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex as StdMutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use taskgroup::deadlock::{self, DeadlockPolicy};
 use taskgroup::sync::{Mutex, RwLock};
@@ -259,6 +260,28 @@ fn a_task_that_is_queued_behind_a_limit() {
     let limit = "queued behind the limit of 1: 1 of 1 permits are held";
     assert!(text.contains(limit), "{text}");
     assert_eq!(found.threads().len(), 2, "{text}");
+}
+
+/// A daemon needs no permit, so it can let no queued task begin.
+#[test]
+fn a_task_that_is_queued_behind_a_limit_beside_a_daemon_that_sleeps() {
+    let (lock, held) = (Mutex::new(()), Gate::default());
+    let found = planted(&["has-the-permit"], || {
+        TaskGroup::builder().limit(1).scope(|g| {
+            let locked = lock.lock()?;
+            g.spawn_daemon(|| Ok(taskgroup::sleep(Duration::MAX)?));
+            g.task().name("has-the-permit").dedicated().spawn(|| {
+                held.open();
+                drop(lock.lock()?);
+                Ok(())
+            });
+            held.wait();
+            g.spawn(|| Ok(())).join()?;
+            drop(locked);
+            anyhow::Ok(())
+        })
+    });
+    assert_eq!(found.threads().len(), 2, "{found}");
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Waits of groups and their tasks that are no deadlock.
 
-use std::sync::{Barrier, mpsc};
+use std::sync::{Barrier, Once, mpsc};
 use std::thread;
 
 use taskgroup::sync::{Event, Mutex};
-use taskgroup::{CancelToken, Ready, TaskGroup, snapshot};
+use taskgroup::{CancelToken, Ready, TaskGroup, deadlock, snapshot};
 
-use super::super::support::{self, Gate, LONG};
+use super::super::support::{self, Gate, LONG, until};
 use super::super::{
     cross, find_none, innocent, is_race, lock_in_a_task, planted, quiet, race_on_workers,
     until_asleep, until_ending,
@@ -147,6 +147,69 @@ fn a_race_that_another_task_may_win_is_no_deadlock() {
         until_ending(is_race);
         (0..3).for_each(|_| find_none(&["may-lose"]));
     });
+}
+
+/// A task of a race that runs in place wants a lock of the caller, or waits for a task that does.
+#[test]
+fn a_race_in_place_that_another_task_may_win_is_no_deadlock() {
+    support::alone(
+        "a_race_in_place_that_another_task_may_win_is_no_deadlock",
+        || {
+            let _watch = quiet();
+            let line = line!() + 2;
+            let wants = |lock: &Mutex<()>| -> anyhow::Result<()> {
+                drop(lock.lock()?);
+                Ok(())
+            };
+            let sleeps = || {
+                snapshot().tasks().any(|task| {
+                    let wait = task.waits().filter(|wait| !wait.since().is_zero());
+                    let place = wait.and_then(|wait| wait.location());
+                    place.is_some_and(|place| place.line() == line)
+                })
+            };
+
+            support::with_busy_workers(|| {
+                for in_a_scope in [false, true] {
+                    let (lock, token, begun) = (Mutex::new(()), CancelToken::new(), Once::new());
+                    let (lock, begun, wants) = (&lock, &begun, &wants);
+                    thread::scope(|threads| {
+                        let _cancels = token.clone().drop_guard();
+                        threads.spawn(|| {
+                            token.run(|| {
+                                let _held = lock.lock_uncancellable();
+                                // The first to begin is in place, as no worker has time.
+                                taskgroup::race([0; 2].map(|_| {
+                                    move || {
+                                        let mut is_first = false;
+                                        begun.call_once(|| is_first = true);
+                                        match is_first {
+                                            false => Ok(taskgroup::sleep(LONG)?),
+                                            true if !in_a_scope => wants(lock),
+                                            true => Ok(TaskGroup::scope(|g| {
+                                                g.task().dedicated().spawn(|| wants(lock));
+                                                Ok(())
+                                            })?),
+                                        }
+                                    }
+                                }))
+                            })
+                        });
+
+                        until(sleeps);
+                        for _ in 0..20 {
+                            let found = deadlock::check();
+                            let mut threads = found.iter().flat_map(|found| found.threads());
+                            assert!(
+                                threads.all(|thread| thread.location().line() != line),
+                                "{found:?}"
+                            );
+                        }
+                    });
+                }
+            });
+        },
+    );
 }
 
 /// A body that holds a lock waits for a task in the queue, beside a task that wants the lock.
