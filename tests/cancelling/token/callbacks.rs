@@ -1,15 +1,16 @@
-//! Callbacks of a cancel, and the guards that take them back.
+//! Callbacks of a cancel.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod guards;
+mod panics;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
-use std::time::Instant;
 
-use taskgroup::{CallbackGuard, CancelToken, Cancelled, FailureKind, GroupError, TaskGroup};
+use taskgroup::{CallbackGuard, CancelToken, Cancelled, GroupError, TaskGroup};
 
 use super::count;
-use crate::support::{Bomb, Gate, LONG, traced_errors};
+use crate::support::{Gate, LONG};
 
 /// The callbacks that have run, by number.
 #[derive(Clone, Default)]
@@ -74,205 +75,6 @@ fn a_callback_registered_after_the_cancel_runs_inline_and_once() {
     token.cancel();
     drop(guard);
     assert_eq!(record.entries(), [1]);
-}
-
-#[test]
-fn dropping_the_guard_removes_a_callback_that_has_not_begun() {
-    let record = Record::default();
-    let token = CancelToken::new();
-    let (kept, dropped) = (
-        token.on_cancel(record.entry(1)),
-        token.on_cancel(record.entry(2)),
-    );
-    drop(dropped);
-    token.cancel();
-    drop(kept);
-    assert_eq!(record.entries(), [1]);
-}
-
-#[test]
-fn dropping_the_guard_waits_for_the_running_callback() {
-    let token = CancelToken::new();
-    let [entered, dropping] = [(); 2].map(|()| Arc::new(Gate::default()));
-    let (dropped, early) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicBool::new(false)),
-    );
-    let ended = Arc::new(AtomicBool::new(false));
-    let guard = token.on_cancel({
-        let (entered, dropping) = (entered.clone(), dropping.clone());
-        let (dropped, early, ended) = (dropped.clone(), early.clone(), ended.clone());
-        move || {
-            entered.open();
-            dropping.wait();
-            // A drop that does not wait returns within this loop. A drop that waits cannot,
-            // whatever the scheduler does.
-            for _ in 0..1_000 {
-                thread::yield_now();
-                early.fetch_or(dropped.load(Ordering::SeqCst), Ordering::SeqCst);
-            }
-            ended.store(true, Ordering::SeqCst);
-        }
-    });
-    let canceller = thread::spawn(move || token.cancel());
-    entered.wait();
-    dropping.open();
-    drop(guard);
-    dropped.store(true, Ordering::SeqCst);
-    assert!(ended.load(Ordering::SeqCst) && !early.load(Ordering::SeqCst));
-    assert!(canceller.join().expect("callbacks do not panic here"));
-}
-
-#[test]
-fn a_guard_says_whether_its_callback_is_registered() {
-    let token = CancelToken::new();
-    let guard = token.on_cancel(|| ());
-    let text = format!("{guard:?}");
-    assert!(text.starts_with("CallbackGuard {"), "{text}");
-    assert!(text.contains("registered: true"), "{text}");
-    token.cancel();
-    let late = format!("{:?}", token.on_cancel(|| ()));
-    assert!(late.contains("registered: false"), "{late}");
-}
-
-#[test]
-fn a_callback_may_drop_its_own_guard() {
-    let token = CancelToken::new();
-    let guard = Arc::new(Mutex::new(None));
-    let ran = Arc::new(AtomicUsize::new(0));
-    *guard.lock().unwrap() = Some(token.on_cancel({
-        let (guard, ran) = (guard.clone(), ran.clone());
-        move || {
-            drop(guard.lock().unwrap().take());
-            ran.fetch_add(1, Ordering::SeqCst);
-        }
-    }));
-    token.cancel();
-    assert!(guard.lock().unwrap().is_none());
-    assert_eq!(ran.load(Ordering::SeqCst), 1);
-}
-
-#[test]
-fn dropping_a_guard_does_not_wait_for_other_callbacks() {
-    let token = CancelToken::new();
-    let [entered, leave] = [(); 2].map(|()| Arc::new(Gate::default()));
-    let record = Record::default();
-    let waiting = token.on_cancel(record.entry(1));
-    let blocking = token.on_cancel({
-        let (entered, leave) = (entered.clone(), leave.clone());
-        move || {
-            entered.open();
-            leave.wait();
-        }
-    });
-    let canceller = thread::spawn({
-        let token = token.clone();
-        move || token.cancel()
-    });
-    entered.wait();
-    drop(waiting);
-    leave.open();
-    canceller.join().expect("callbacks do not panic here");
-    drop(blocking);
-    assert_eq!(record.entries(), [], "the removed callback had not begun");
-}
-
-#[test]
-fn dropping_the_guard_of_a_callback_that_has_ended_waits_for_no_other() {
-    let token = CancelToken::new();
-    let [entered, leave] = [(); 2].map(|()| Arc::new(Gate::default()));
-    let record = Record::default();
-    let blocking = token.on_cancel({
-        let (entered, leave) = (entered.clone(), leave.clone());
-        let blocked = record.entry(2);
-        move || {
-            entered.open();
-            leave.wait();
-            blocked();
-        }
-    });
-    // Registered last, so it runs first.
-    let ended = token.on_cancel(record.entry(1));
-    let canceller = thread::spawn(move || token.cancel());
-    entered.wait();
-    drop(ended);
-    assert_eq!(
-        record.entries(),
-        [1],
-        "the drop waited for a callback of another guard"
-    );
-    leave.open();
-    canceller.join().expect("callbacks do not panic here");
-    drop(blocking);
-    assert_eq!(record.entries(), [1, 2]);
-}
-
-#[test]
-fn a_callback_may_drop_the_guard_of_another_that_has_not_begun() {
-    let token = CancelToken::new();
-    let record = Record::default();
-    let first = token.on_cancel(record.entry(1));
-    let _second = token.on_cancel(move || drop(first));
-    token.cancel();
-    assert_eq!(record.entries(), []);
-}
-
-#[test]
-fn a_panicking_callback_stops_no_other_and_is_traced() {
-    let record = Record::default();
-    let token = CancelToken::new();
-    let (cancelled, traced) = traced_errors(|| {
-        let _guards = (
-            token.on_cancel(record.entry(1)),
-            token.on_cancel(|| panic!("callback two")),
-            token.on_cancel(record.entry(3)),
-            token.on_cancel(|| panic!("callback four")),
-        );
-        catch_unwind(AssertUnwindSafe(|| token.cancel()))
-    });
-    assert!(cancelled.expect("a panic of a callback does not come out of cancel"));
-    assert_eq!(record.entries(), [3, 1]);
-    for message in ["callback two", "callback four"] {
-        assert!(
-            traced.iter().any(|event| event.contains(message)),
-            "{message}: {traced:?}"
-        );
-    }
-}
-
-#[test]
-fn panics_of_several_callbacks_are_failures_of_the_group_with_the_token() {
-    let error = TaskGroup::scope(|g| {
-        let _one = g.token().on_cancel(|| panic!("callback one"));
-        let _two = g.token().on_cancel(|| panic!("callback two"));
-        g.cancel();
-        Ok(())
-    })
-    .unwrap_err();
-    let panics: Vec<_> = error.panics().map(|panic| panic.message()).collect();
-    assert_eq!(panics, ["callback two", "callback one"]);
-    assert!(
-        error
-            .failures()
-            .iter()
-            .all(|failure| matches!(failure.kind(), FailureKind::Panic(_)))
-    );
-}
-
-#[test]
-fn a_callback_registered_late_that_panics_does_not_harm_the_registering_thread() {
-    let (registered, traced) = traced_errors(|| {
-        let token = CancelToken::new();
-        token.cancel();
-        catch_unwind(AssertUnwindSafe(|| {
-            drop(token.on_cancel(|| panic!("inline callback")))
-        }))
-    });
-    assert!(registered.is_ok());
-    assert!(
-        traced.iter().any(|event| event.contains("inline callback")),
-        "{traced:?}"
-    );
 }
 
 #[test]
@@ -362,35 +164,6 @@ fn a_callback_may_wait_for_a_thread_that_waits_for_its_token() -> Result<(), Can
 }
 
 #[test]
-fn a_callback_of_a_task_that_panics_is_a_failure_of_its_group() {
-    for (kept, daemon) in [(true, false), (false, false), (true, true), (false, true)] {
-        let error = TaskGroup::scope(|g| {
-            let (registered, is_registered) = mpsc::channel();
-            let task = move || {
-                let token = taskgroup::current_token().expect("a task has a token");
-                token.on_cancel(|| panic!("in a callback")).forget();
-                registered.send(())?;
-                taskgroup::sleep(LONG)?;
-                Ok(())
-            };
-            let handle = if daemon {
-                g.spawn_daemon(task)
-            } else {
-                g.spawn(task)
-            };
-            let handle = kept.then_some(handle);
-            is_registered.recv()?;
-            g.cancel();
-            drop(handle);
-            Ok(())
-        })
-        .expect_err("the callback panics");
-        let panics: Vec<_> = error.panics().map(|panic| panic.message()).collect();
-        assert_eq!(panics, ["in a callback"], "kept: {kept}, daemon: {daemon}");
-    }
-}
-
-#[test]
 fn callbacks_of_a_task_have_run_when_the_scope_returns() -> Result<(), GroupError> {
     let begun = Arc::new(Gate::default());
     let [returned, early, ended] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
@@ -427,83 +200,5 @@ fn callbacks_of_a_task_have_run_when_the_scope_returns() -> Result<(), GroupErro
         "a callback outlived its scope"
     );
     canceller.take().map(thread::JoinHandle::join);
-    Ok(())
-}
-
-#[test]
-fn guards_dropped_in_any_order_take_back_their_own_callbacks() {
-    const EACH: usize = 8;
-    // Of eight callbacks, each of these orders takes the even ones back; a place that has become
-    // free is used again.
-    for order in [[0, 2, 4, 6], [6, 4, 2, 0], [4, 0, 6, 2], [2, 6, 0, 4]] {
-        let (token, ran) = (CancelToken::new(), Arc::new(Mutex::new(Vec::new())));
-        let register = |n: usize| {
-            let ran = ran.clone();
-            Some(token.on_cancel(move || ran.lock().unwrap().push(n)))
-        };
-        let mut guards: Vec<_> = (0..EACH).map(register).collect();
-        for n in order {
-            drop(guards[n].take());
-        }
-        guards.push(register(EACH));
-        drop(guards.pop());
-        guards.push(register(EACH + 1));
-        token.cancel();
-        assert_eq!(
-            *ran.lock().unwrap(),
-            [EACH + 1, 7, 5, 3, 1],
-            "dropped in the order {order:?}"
-        );
-    }
-}
-
-#[test]
-fn many_guards_are_dropped_quickly_in_the_order_of_their_registration() {
-    const MANY: usize = 200_000;
-    let token = CancelToken::new();
-    let guards: Vec<_> = (0..MANY).map(|_| token.on_cancel(|| ())).collect();
-    let begun = Instant::now();
-    drop(guards);
-    // A search for each takes minutes.
-    assert!(begun.elapsed() < LONG / 4, "{:?}", begun.elapsed());
-}
-
-#[test]
-fn destructors_of_forgotten_callbacks_that_panic_are_logged_each() {
-    let ((), logged) = traced_errors(|| {
-        let token = CancelToken::new();
-        for text in ["first", "second"] {
-            let bomb = Bomb(text);
-            token.on_cancel(move || drop(bomb)).forget();
-        }
-    });
-    assert_eq!(logged.len(), 2, "{logged:?}");
-    assert!(
-        logged[0].contains("second") && logged[1].contains("first"),
-        "{logged:?}"
-    );
-}
-
-#[test]
-fn a_callback_with_a_capture_that_panics_as_its_token_goes_harms_no_task() -> Result<(), GroupError>
-{
-    for dedicated in [false, true] {
-        let value = TaskGroup::scope(|g| {
-            let task = || {
-                let bomb = Bomb("the token is dropped");
-                let token = taskgroup::current_token().expect("a task has one");
-                token.on_cancel(move || drop(bomb)).forget();
-                Ok(1)
-            };
-            let handle = if dedicated {
-                g.task().dedicated().spawn(task)
-            } else {
-                g.spawn(task)
-            };
-            handle.wait()?;
-            Ok(handle.join()?)
-        })?;
-        assert_eq!(value, 1);
-    }
     Ok(())
 }
