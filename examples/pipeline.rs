@@ -19,7 +19,8 @@ use std::{os::fd::AsFd, path::PathBuf, process::ExitCode};
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum, builder::RangedU64ValueParser};
 use sha2::{Digest, Sha256};
-use taskgroup::{TaskGroup, channel::bounded, io::Cancellable, sync::Semaphore};
+use taskgroup::channel::{Receiver, Sender, bounded};
+use taskgroup::{TaskGroup, io::Cancellable, sync::Semaphore};
 use taskgroup_examples::{exit_code, left_behind};
 
 /// Signs lines of a name and an amount.
@@ -81,25 +82,14 @@ fn run(options: &Options) -> anyhow::Result<()> {
         let (to_sign, records) = bounded(64);
         let (to_write, signed) = bounded(options.workers);
         let stages = [
-            g.task().name("read").with(to_parse).spawn(|to_parse| {
-                for (line, text) in (1..).zip(options.lines()?) {
-                    options.trip(Stage::Read, line)?;
-                    to_parse.send((line, text?))?;
-                }
-                Ok(())
-            }),
+            g.task()
+                .name("read")
+                .with(to_parse)
+                .spawn(|to| options.read_each(to)),
             g.task()
                 .name("parse")
                 .with((lines, to_sign))
-                .spawn(|(lines, to_sign)| {
-                    for line in lines {
-                        let (line, text) = line?;
-                        options.trip(Stage::Parse, line)?;
-                        let record = parse(line, &text);
-                        to_sign.send(record.with_context(|| format!("line {line}"))?)?;
-                    }
-                    Ok(())
-                }),
+                .spawn(|(from, to)| options.parse_each(from, to)),
             g.task()
                 .name("sign")
                 .with((records, to_write))
@@ -139,6 +129,28 @@ fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 impl Options {
+    fn read_each(&self, to_parse: &Sender<(usize, String)>) -> anyhow::Result<()> {
+        for (line, text) in (1..).zip(self.lines()?) {
+            self.trip(Stage::Read, line)?;
+            to_parse.send((line, text?))?;
+        }
+        Ok(())
+    }
+
+    fn parse_each(
+        &self,
+        lines: &Receiver<(usize, String)>,
+        to_sign: &Sender<Record>,
+    ) -> anyhow::Result<()> {
+        for line in lines {
+            let (line, text) = line?;
+            self.trip(Stage::Parse, line)?;
+            let record = parse(line, &text);
+            to_sign.send(record.with_context(|| format!("line {line}"))?)?;
+        }
+        Ok(())
+    }
+
     fn output(&self) -> anyhow::Result<Cancellable<File>> {
         let output = match &self.output {
             Some(path) => {

@@ -24,6 +24,16 @@ enum Origin {
     Call,
 }
 
+impl Origin {
+    fn of(attributes: &str) -> Origin {
+        if attributes.contains("$(#[$") {
+            Origin::Template
+        } else {
+            Origin::Source
+        }
+    }
+}
+
 /// Sources without items for users: the models, and items that macros reach behind
 /// `#[doc(hidden)]`.
 const INSIDE: [&str; 3] = ["src/facade", "src/compile_fail", "src/channel/case.rs"];
@@ -90,11 +100,7 @@ fn items(name: &str, text: &str) -> Vec<Item> {
                 signature,
                 docs: std::mem::take(&mut docs),
                 hidden: attributes.contains("doc(hidden)"),
-                origin: if attributes.contains("$(#[$") {
-                    Origin::Template
-                } else {
-                    Origin::Source
-                },
+                origin: Origin::of(&attributes),
             });
         }
         docs.clear();

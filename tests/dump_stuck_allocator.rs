@@ -3,16 +3,16 @@
 //! the tests have a binary of their own.
 #![cfg(all(target_os = "linux", feature = "signal"))]
 
+#[path = "support/dumping.rs"]
+mod dumping;
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
-use std::io::{BufRead, BufReader};
-use std::process::{ChildStderr, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use dumping::{Process, assert_has};
 use signal_hook::consts::SIGQUIT;
 use support::{is_child, until, watch};
 use taskgroup::sync::{Event, Mutex};
@@ -76,130 +76,76 @@ fn be_stuck() {
         thread::yield_now();
     }
     // Nothing here allocates: neither the line nor the read.
-    rustix::io::write(stderr, b"stuck\n").expect("the parent reads it");
+    rustix::io::write(stderr, b"ready\n").expect("the parent reads it");
     let ended = rustix::io::read(stdin, &mut [0; 1]).expect("it is a pipe");
     IS_STUCK.store(false, SeqCst);
     assert_eq!(ended, 0, "the parent closes it");
 }
 
-/// A process that runs one test, in its role as the child, until its standard input is closed.
-struct Child {
-    process: std::process::Child,
-    stdin: Option<ChildStdin>,
-    stderr: BufReader<ChildStderr>,
-}
-
-impl Child {
-    fn start(test: &str) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture", "--test-threads=1"])
-            .env("TASKGROUP_TEST_CHILD", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the test binary starts");
-        let stderr = process.stderr.take().expect("it is piped");
-        Child {
-            stdin: process.stdin.take(),
-            stderr: BufReader::new(stderr),
-            process,
-        }
-    }
-
-    /// Returns what the child prints up to a line with this text.
-    fn lines_until(&mut self, text: &str) -> String {
-        let mut printed = String::new();
-        loop {
-            let from = printed.len();
-            let read = self.stderr.read_line(&mut printed);
-            assert_ne!(
-                read.expect("a child prints text"),
-                0,
-                "no {text:?} from the child:\n{printed}"
-            );
-            if printed[from..].contains(text) {
-                return printed;
-            }
-        }
-    }
-
-    /// Asks for a dump, and returns it.
-    fn dump(&mut self) -> String {
-        let process = Pid::from_child(&self.process);
-        kill_process(process, Signal::QUIT).expect("the child is there");
-        self.lines_until("end of the dump")
-    }
-
-    /// Lets the child end, and checks that its test has passed.
-    fn end_well(mut self) {
-        drop(self.stdin.take());
-        assert!(self.process.wait().expect("it is a child").success());
-    }
-}
-
 #[test]
 fn a_dump_comes_while_every_allocation_blocks() {
-    const TEST: &str = "a_dump_comes_while_every_allocation_blocks";
-    let _watch = watch();
     if is_child() {
-        dump_on_signal(SIGQUIT).expect("there is a thread left");
-        let (lock, event) = (Mutex::new(()), Event::new());
-        let (has_begun, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
-        let scope = TaskGroup::builder().name("stuck").scope(|g| {
-            let held = &lock;
-            let holder = g.task().name("holder").spawn(|| {
-                let _guard = held.lock()?;
-                Ok(event.wait()?)
-            });
-            until(|| lock.try_lock().is_none());
-            let waits = g.spawn(|| {
-                let guard = held.lock()?;
-                drop(guard);
-                Ok(())
-            });
-            // One task is inside of the allocator.
-            g.task().name("allocates").spawn(|| {
-                has_begun.store(true, SeqCst);
-                while !is_over.load(SeqCst) {
-                    if IS_STUCK.load(SeqCst) {
-                        drop(black_box(Box::new(0)));
-                    }
-                    thread::yield_now();
-                }
-                Ok(())
-            });
-
-            let is_waiting = |id| {
-                let seen = snapshot();
-                let mut tasks = seen.tasks();
-                tasks.any(|task| task.id() == id && task.state() == TaskState::Waiting)
-            };
-            until(|| is_waiting(holder.id()) && is_waiting(waits.id()));
-            until(|| has_begun.load(SeqCst));
-            be_stuck();
-            is_over.store(true, SeqCst);
-            event.set();
-            Ok::<_, anyhow::Error>(())
-        });
-        return scope.expect("no task fails");
+        return wait_beside_a_stuck_allocator();
     }
-
-    let mut child = Child::start(TEST);
-    child.lines_until("stuck");
+    let mut child = Process::start("a_dump_comes_while_every_allocation_blocks");
     for _ in 0..2 {
-        let dump = child.dump();
-        for part in [
-            "`holder` of group",
-            "`allocates` of group",
-            "Event::wait (tests/dump_stuck_allocator.rs:",
-            "Mutex::lock (tests/dump_stuck_allocator.rs:",
-            "taken at tests/dump_stuck_allocator.rs:",
-        ] {
-            assert!(dump.contains(part), "no {part:?} in:\n{dump}");
-        }
+        assert_has(
+            &child.dump(),
+            &[
+                "`holder` of group",
+                "`allocates` of group",
+                "Event::wait (tests/dump_stuck_allocator.rs:",
+                "Mutex::lock (tests/dump_stuck_allocator.rs:",
+                "taken at tests/dump_stuck_allocator.rs:",
+            ],
+        );
     }
     child.end_well();
+}
+
+/// Runs tasks of which two wait, and one is inside of the allocator, until the parent has seen the
+/// dumps.
+fn wait_beside_a_stuck_allocator() {
+    let _watch = watch();
+    dump_on_signal(SIGQUIT).expect("there is a thread left");
+    let (lock, event) = (Mutex::new(()), Event::new());
+    let (has_begun, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let scope = TaskGroup::builder().name("stuck").scope(|g| {
+        let held = &lock;
+        let holder = g.task().name("holder").spawn(|| {
+            let _guard = held.lock()?;
+            Ok(event.wait()?)
+        });
+        until(|| lock.try_lock().is_none());
+        let waits = g.spawn(|| {
+            let guard = held.lock()?;
+            drop(guard);
+            Ok(())
+        });
+        g.task().name("allocates").spawn(|| {
+            has_begun.store(true, SeqCst);
+            while !is_over.load(SeqCst) {
+                if IS_STUCK.load(SeqCst) {
+                    drop(black_box(Box::new(0)));
+                }
+                thread::yield_now();
+            }
+            Ok(())
+        });
+
+        let is_waiting = |id| {
+            let seen = snapshot();
+            let mut tasks = seen.tasks();
+            tasks.any(|task| task.id() == id && task.state() == TaskState::Waiting)
+        };
+        until(|| is_waiting(holder.id()) && is_waiting(waits.id()));
+        until(|| has_begun.load(SeqCst));
+        be_stuck();
+        is_over.store(true, SeqCst);
+        event.set();
+        Ok::<_, anyhow::Error>(())
+    });
+    scope.expect("no task fails");
 }
 
 /// Keeps the thread of the dump out of the allocator from now on. It has begun.
@@ -219,9 +165,8 @@ fn keep_the_dump_out() {
 /// that runs in it.
 #[test]
 fn the_thread_of_the_dump_never_calls_the_allocator() {
-    const TEST: &str = "the_thread_of_the_dump_never_calls_the_allocator";
-    let _watch = watch();
     if is_child() {
+        let _watch = watch();
         dump_on_signal(SIGQUIT).expect("there is a thread left");
         keep_the_dump_out();
         let (lock, is_over) = (Mutex::new(()), AtomicBool::new(false));
@@ -248,18 +193,17 @@ fn the_thread_of_the_dump_never_calls_the_allocator() {
         return scope.expect("no task fails");
     }
 
-    let mut child = Child::start(TEST);
-    child.lines_until("ready");
+    let mut child = Process::start("the_thread_of_the_dump_never_calls_the_allocator");
     for _ in 0..20 {
-        let dump = child.dump();
-        for part in [
-            "`waits waits ",
-            "`runs` of group",
-            "Mutex::lock (tests/dump_stuck_allocator.rs:",
-            "taken at tests/dump_stuck_allocator.rs:",
-        ] {
-            assert!(dump.contains(part), "no {part:?} in:\n{dump}");
-        }
+        assert_has(
+            &child.dump(),
+            &[
+                "`waits waits ",
+                "`runs` of group",
+                "Mutex::lock (tests/dump_stuck_allocator.rs:",
+                "taken at tests/dump_stuck_allocator.rs:",
+            ],
+        );
     }
     child.end_well();
 }

@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::env;
 use std::panic;
 use std::process::{Command, Output};
 
@@ -32,11 +31,7 @@ fn two_panics(name: &'static str) {
 
 /// A child process that runs `test`, where `asked` is the value of `RUST_BACKTRACE`.
 fn child_of(test: &str, asked: Option<&str>) -> Command {
-    let mut child = Command::new(env::current_exe().expect("a test binary knows its path"));
-    child
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env("TASKGROUP_TEST_CHILD", "1")
-        .env_remove("RUST_BACKTRACE");
+    let mut child = support::test_in_child(test);
     child.envs(asked.map(|asked| ("RUST_BACKTRACE", asked)));
     child
 }

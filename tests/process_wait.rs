@@ -15,7 +15,7 @@ use std::sync::Barrier;
 use children::{has_children, is_a_cancel, is_unreaped, line, races, ready, sh};
 use support::{LONG, alone, until, watch};
 #[cfg(target_os = "linux")]
-use support::{is_child, run_in_child_with_descriptors};
+use support::{is_child, run_in_child_with_descriptors, run_test, this_test};
 use taskgroup::process::{Child, Command, Stdio};
 use taskgroup::{CancelToken, TaskGroup};
 
@@ -361,11 +361,9 @@ fn ignoring_sigchld(test: &str, body: impl FnOnce()) {
     if is_child() {
         return body();
     }
-    let mut env = Command::new("env");
-    env.arg("--ignore-signal=CHLD")
-        .arg(std::env::current_exe().unwrap());
-    env.args(["--exact", test, "--nocapture", "--test-threads=1"]);
-    let output = env.env("TASKGROUP_TEST_CHILD", "1").output().unwrap();
+    let mut env = std::process::Command::new("env");
+    env.arg("--ignore-signal=CHLD").arg(this_test());
+    let output = run_test(&mut env, test).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && text.contains("1 passed"),

@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{
     Gate, LONG, Listener, is_child, run_in_child, run_in_child_with_stderr,
-    run_in_child_with_stderr_by, unread_stderr,
+    run_in_child_with_stderr_by, test_in_child, this_test, unread_stderr,
 };
 use taskgroup::{StallPolicy, TaskGroup, on_stall};
 
@@ -99,10 +99,6 @@ fn the_default_is_one_warning_and_one_block_on_stderr() {
     );
     let ends = lines.iter().filter(|line| line.contains("ended after all"));
     assert_eq!(ends.count(), 1, "{stderr}");
-}
-
-fn this_test() -> std::path::PathBuf {
-    std::env::current_exe().expect("a test binary knows its path")
 }
 
 #[test]
@@ -221,9 +217,7 @@ fn nothing_is_reported_while_a_debugger_has_the_process() {
 
 /// Starts a test in a child, with pipes for its standard input and output.
 fn start(test: &str) -> (Child, Said) {
-    let mut child = Command::new(this_test())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env("TASKGROUP_TEST_CHILD", "1")
+    let mut child = test_in_child(test)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

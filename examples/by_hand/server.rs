@@ -145,6 +145,26 @@ fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(&*listen)?;
     listener.set_nonblocking(true)?;
     println!("listening on {}", listener.local_addr()?);
+    let connections = accept(&server, &listener)?;
+    drop(listener);
+    let end = Instant::now() + grace;
+    while !connections.iter().all(thread::JoinHandle::is_finished) {
+        thread::sleep(Duration::from_millis(1));
+        server.quit.store(Instant::now() > end, Relaxed);
+    }
+
+    for connection in connections {
+        // Its panic has been printed.
+        let _ = connection.join();
+    }
+    Ok(())
+}
+
+/// Serves connections until a signal comes. Returns the threads of those that are left.
+fn accept(
+    server: &Arc<Server>,
+    listener: &TcpListener,
+) -> anyhow::Result<Vec<thread::JoinHandle<()>>> {
     let mut connections: Vec<thread::JoinHandle<()>> = Vec::new();
     while !server.stop.load(Relaxed) {
         // The handles of threads that have ended would pile up.
@@ -160,7 +180,7 @@ fn main() -> anyhow::Result<()> {
             }
         };
         let place = loop {
-            if let Some(place) = Place::take(&server) {
+            if let Some(place) = Place::take(server) {
                 break place;
             }
             thread::sleep(NAP);
@@ -173,18 +193,7 @@ fn main() -> anyhow::Result<()> {
             Err(error) => eprintln!("no thread: {error}"),
         }
     }
-    drop(listener);
-    let end = Instant::now() + grace;
-    while !connections.iter().all(thread::JoinHandle::is_finished) {
-        thread::sleep(Duration::from_millis(1));
-        server.quit.store(Instant::now() > end, Relaxed);
-    }
-
-    for connection in connections {
-        // Its panic has been printed.
-        let _ = connection.join();
-    }
-    Ok(())
+    Ok(connections)
 }
 
 impl Server {

@@ -100,7 +100,7 @@ fn a_holder_that_reads_a_pipe_and_will_send_is_no_deadlock() {
 #[test]
 fn a_holder_that_reads_stdin_and_will_send_is_no_deadlock() {
     use std::io::Read;
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
     const NAME: &str = "a_holder_that_reads_stdin_and_will_send_is_no_deadlock";
 
     if support::is_child() {
@@ -112,9 +112,7 @@ fn a_holder_that_reads_stdin_and_will_send_is_no_deadlock() {
         });
     }
     // Standard input is open, and nothing comes from it.
-    let mut child = Command::new(std::env::current_exe().expect("a test binary knows its path"))
-        .args(["--exact", &support::path_of(NAME), "--test-threads=1"])
-        .env(support::CHILD, "1")
+    let mut child = support::test_in_child(NAME)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()

@@ -1,6 +1,8 @@
 //! The dump at a signal: each test sends it to a process of its own, which runs the same test.
 #![cfg(all(target_os = "linux", feature = "signal", feature = "process"))]
 
+#[path = "../support/dumping.rs"]
+mod dumping;
 mod scarce;
 mod stderr;
 #[path = "../support/mod.rs"]
@@ -9,112 +11,34 @@ mod support;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
+use dumping::{Process, assert_has};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use signal_hook::consts::{SIGKILL, SIGQUIT};
 use signal_hook::low_level::{raise, register};
-use support::{is_child, path_of, watch};
+use support::{is_child, this_test, watch};
 use taskgroup::sync::{Event, Mutex};
 use taskgroup::{TaskGroup, TaskState, dump_on_signal};
 
-/// A process that runs one test, in its role as the child, until its standard input is closed.
-struct Process {
-    process: Child,
-    stdin: Option<ChildStdin>,
-    stderr: Option<BufReader<ChildStderr>>,
-    /// Not in the child: a thread that begins late takes memory there, and descriptors.
-    _watch: support::Watch,
-}
-
-impl Process {
-    /// Runs the test of this name, and waits until it is ready.
-    #[track_caller]
-    fn start(test: &str) -> Self {
-        Self::start_by(&mut Command::new(this_test()), &path_of(test))
-    }
-
-    /// Runs it by a command that ends with the path of this test binary.
-    fn start_by(command: &mut Command, test: &str) -> Self {
-        let mut process = command
-            .args(["--exact", test, "--nocapture", "--test-threads=1"])
-            .env("TASKGROUP_TEST_CHILD", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the test binary starts");
-        let mut started = Process {
-            stdin: process.stdin.take(),
-            stderr: process.stderr.take().map(BufReader::new),
-            process,
-            _watch: watch(),
-        };
-        started.lines_until("ready");
-        started
-    }
-
-    fn send(&self) {
-        let process = Pid::from_child(&self.process);
-        kill_process(process, Signal::QUIT).expect("the child is there");
-    }
-
-    /// Returns what the child prints up to a line with this text.
-    fn lines_until(&mut self, text: &str) -> String {
-        let mut printed = String::new();
-        let stderr = self.stderr.as_mut().expect("it is kept");
-        loop {
-            let from = printed.len();
-            let read = stderr.read_line(&mut printed).expect("a child prints text");
-            assert_ne!(read, 0, "no {text:?} from the child:\n{printed}");
-            if printed[from..].contains(text) {
-                return printed;
-            }
+/// Asks for dumps until one finds the thread that serves in its read.
+///
+/// The kernel may choose that thread for the signal, and the call is left while the handler runs.
+/// Such a dump says truly that the thread runs.
+fn dump_while_reading(child: &mut Process) -> String {
+    // The thread is in its read for nearly all of the time.
+    let mut last = String::new();
+    for _ in 0..1000 {
+        last = child.dump();
+        if last.contains("in read on fd 0 (system call, not of this crate)") {
+            return last;
         }
     }
-
-    /// Asks for a dump, and returns it.
-    fn dump(&mut self) -> String {
-        self.send();
-        self.lines_until("end of the dump")
-    }
-
-    /// Asks for dumps until one finds the thread that serves in its read.
-    ///
-    /// The kernel may choose that thread for the signal, and the call is left while the handler
-    /// runs. Such a dump says truly that the thread runs.
-    fn dump_while_reading(&mut self) -> String {
-        // The thread is in its read for nearly all of the time.
-        let mut last = String::new();
-        for _ in 0..1000 {
-            last = self.dump();
-            if last.contains("in read on fd 0 (system call, not of this crate)") {
-                return last;
-            }
-        }
-        panic!("no dump finds the thread in its read:\n{last}");
-    }
-
-    /// Lets the child end, and checks that its test has passed.
-    #[track_caller]
-    fn end_well(mut self) {
-        drop(self.stdin.take());
-        let rest = self.stderr.take().map(|mut stderr| {
-            let mut rest = String::new();
-            io::Read::read_to_string(&mut stderr, &mut rest).map(|_| rest)
-        });
-        let status = self.process.wait().unwrap();
-        assert!(status.success(), "{status}: {rest:?}");
-    }
-}
-
-fn this_test() -> PathBuf {
-    std::env::current_exe().expect("a test binary knows its path")
+    panic!("no dump finds the thread in its read:\n{last}");
 }
 
 /// The child's part: says that it is ready, and waits until its input is closed.
@@ -166,14 +90,13 @@ fn serve_with_stuck_tasks<T>(prepare: impl FnOnce() -> T) {
 /// Fails unless a dump shows the stuck tasks.
 #[track_caller]
 fn assert_complete(dump: &str) {
-    for part in [
+    let parts = [
         "`holder\\n` of group",
         "Event::wait (tests/dump/main.rs:",
         "Mutex::lock (tests/dump/main.rs:",
         "taken at tests/dump/main.rs:",
-    ] {
-        assert!(dump.contains(part), "no {part:?} in:\n{dump}");
-    }
+    ];
+    assert_has(dump, &parts);
 }
 
 #[test]
@@ -183,7 +106,7 @@ fn a_dump_shows_what_all_threads_do_and_the_process_goes_on() {
     }
     let mut child = Process::start("a_dump_shows_what_all_threads_do_and_the_process_goes_on");
     for _ in 0..2 {
-        assert_complete(&child.dump_while_reading());
+        assert_complete(&dump_while_reading(&mut child));
     }
     child.end_well();
 }
@@ -208,7 +131,7 @@ fn a_dump_comes_when_no_descriptor_is_left() {
         return serve_with_stuck_tasks(no_descriptors);
     }
     let mut child = Process::start("a_dump_comes_when_no_descriptor_is_left");
-    assert_complete(&child.dump_while_reading());
+    assert_complete(&dump_while_reading(&mut child));
     child.end_well();
 }
 
@@ -231,7 +154,7 @@ fn threads_that_are_in_nothing_of_the_crate_are_left_out() {
         });
     }
     let mut child = Process::start("threads_that_are_in_nothing_of_the_crate_are_left_out");
-    let dump = child.dump_while_reading();
+    let dump = dump_while_reading(&mut child);
     assert_complete(&dump);
     // Below each thread stand first the scopes that it is inside of, or its wait.
     let lines: Vec<_> = dump.lines().collect();

@@ -84,9 +84,9 @@ fn a_dump_comes_when_no_memory_or_descriptor_is_left() {
     // Otherwise each thread has memory that the system has set aside for it.
     let mut command = Command::new(this_test());
     command.env("MALLOC_ARENA_MAX", "1");
-    let mut child = Process::start_by(&mut command, &path_of(TEST));
+    let mut child = Process::start_by(&mut command, TEST);
     for _ in 0..2 {
-        assert_complete(&child.dump_while_reading());
+        assert_complete(&dump_while_reading(&mut child));
     }
     child.end_well();
 }
@@ -100,17 +100,10 @@ fn a_dump_without_proc_shows_what_the_crate_knows() {
         return serve_with_stuck_tasks(|| ());
     }
 
-    let without_proc = || {
-        let mut unshare = Command::new("unshare");
-        let script = "mount -t tmpfs none /proc && exec \"$@\"";
-        unshare.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
-        unshare
-    };
-    let probe = without_proc().arg("true").output();
-    if !probe.is_ok_and(|output| output.status.success()) {
+    let Some(mut isolated) = support::without_proc() else {
         return eprintln!("SKIPPED {TEST}: this system allows no mount namespace");
-    }
-    let mut child = Process::start_by(without_proc().arg(this_test()), &path_of(TEST));
+    };
+    let mut child = Process::start_by(isolated.arg(this_test()), TEST);
     let dump = child.dump();
     assert_complete(&dump);
     assert!(!dump.contains("not of this crate"), "{dump}");

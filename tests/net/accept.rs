@@ -3,13 +3,13 @@
 
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::blocked::{cancelled_while_blocked, in_a_cancelled_scope, the_cancel, when_blocked};
-use crate::support::{LONG, MOMENT, is_child, until, watch};
+use crate::support::{LONG, MOMENT, is_child, test_in_child, until, watch};
 use taskgroup::net::{SocketAddr, TcpListener, TcpStream};
 use taskgroup::{CancelToken, Cancelled, TaskGroup};
 
@@ -287,14 +287,7 @@ fn an_accept_that_another_process_was_quicker_for_waits_on() {
     let _watch = watch();
     let (listener, address) = listener();
     let theirs = listener.as_fd().try_clone_to_owned().unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            &crate::support::path_of(NAME),
-            "--nocapture",
-            "--test-threads=1",
-        ])
-        .env("TASKGROUP_TEST_CHILD", "1")
+    let mut child = test_in_child(NAME)
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::blocked::{in_a_cancelled_scope, the_cancel};
 use crate::support::{Listener, is_child};
+#[cfg(target_os = "linux")]
+use crate::support::{run_test, this_test};
 use taskgroup::net::{TcpListener, TcpStream, UdpSocket, lookup};
 
 #[test]
@@ -111,17 +113,7 @@ fn with_a_mute_name_server(test: &str) -> bool {
         .env("RESOLV_CONF", &conf);
     let allowed = probe.output().is_ok_and(|output| output.status.success());
     if allowed {
-        let output = isolated
-            .arg(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                &crate::support::path_of(test),
-                "--nocapture",
-                "--test-threads=1",
-            ])
-            .env("TASKGROUP_TEST_CHILD", "1")
-            .output()
-            .unwrap();
+        let output = run_test(isolated.arg(this_test()), test).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     } else {
         eprintln!("SKIPPED {test}: this system allows no network namespace");

@@ -21,7 +21,7 @@ use signal_hook::low_level::raise;
 use taskgroup::signal::{ctrl_c, termination};
 use taskgroup::{CancelCause, CancelToken, TaskGroup};
 
-use support::{LONG, blocked, is_child, path_of, watch};
+use support::{LONG, blocked, is_child, run_test, this_test, watch};
 
 /// A process that runs one test, in its role as the child.
 struct Process {
@@ -40,7 +40,6 @@ impl Process {
     /// Like [`start`](Self::start), by a command that ends with the path of the program.
     #[track_caller]
     fn start_by(command: &[&str], test: &str) -> Self {
-        let program = std::env::current_exe().unwrap();
         // A signal that is ignored here, because this runs in the background, is not to be ignored
         // there.
         let ignored = mask("SigIgn:");
@@ -54,11 +53,8 @@ impl Process {
         words.extend(command);
 
         let mut line = words.iter().map(|word| (*word).into()).collect::<Vec<_>>();
-        line.push(program.into_os_string());
-        let mut process = Command::new(&line[0])
-            .args(&line[1..])
-            .args(["--exact", &path_of(test), "--nocapture", "--test-threads=1"])
-            .env("TASKGROUP_TEST_CHILD", "1")
+        line.push(this_test().into_os_string());
+        let mut process = run_test(Command::new(&line[0]).args(&line[1..]), test)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the test binary starts");

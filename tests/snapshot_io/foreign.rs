@@ -147,7 +147,7 @@ fn locks_of_files() {
 /// A lock by `fcntl` belongs to a process, so another one holds it.
 #[test]
 fn locks_of_processes() {
-    const TEST: &str = "foreign::locks_of_processes";
+    const TEST: &str = "locks_of_processes";
     let lock = |path: &std::path::Path| {
         let options = std::fs::OpenOptions::new().write(true).create(true).clone();
         options.open(path).expect("the folder is there")
@@ -169,9 +169,7 @@ fn locks_of_processes() {
     let _watch = watch();
     let folder = Folder::new("fcntl");
     let path = folder.file("lock");
-    let mut child = Command::new(std::env::current_exe().expect("it runs"))
-        .args(["--exact", TEST, "--nocapture", "--test-threads=1"])
-        .env("TASKGROUP_TEST_CHILD", "1")
+    let mut child = test_in_child(TEST)
         .env("TASKGROUP_TEST_ARGUMENT", &path)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -14,7 +14,9 @@ use std::panic::Location;
 use std::time::Duration;
 
 use snapshots::until;
-use support::{LONG, is_child, watch};
+use support::{LONG, is_child, test_in_child, watch};
+#[cfg(target_os = "linux")]
+use support::{run_test, this_test};
 use taskgroup::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use taskgroup::{CancelToken, TaskSnapshot, TaskState};
 
@@ -192,9 +194,7 @@ fn standard_input() {
     }
 
     // Its standard input stays open, and nothing comes.
-    let mut child = std::process::Command::new(std::env::current_exe().expect("it runs"))
-        .args(["--exact", TEST, "--nocapture", "--test-threads=1"])
-        .env("TASKGROUP_TEST_CHILD", "1")
+    let mut child = test_in_child(TEST)
         .stdin(std::process::Stdio::piped())
         .spawn()
         .expect("the test binary starts");
@@ -213,23 +213,11 @@ fn a_system_that_tells_nothing_gives_one_note_and_no_error() {
         return without_proc();
     }
 
-    let isolated = |program: &std::ffi::OsStr, arguments: &[&str]| {
-        let script = "mount -t tmpfs none /proc && exec \"$@\"";
-        let mut unshare = std::process::Command::new("unshare");
-        unshare.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
-        unshare
-            .arg(program)
-            .args(arguments)
-            .env("TASKGROUP_TEST_CHILD", "1");
-        unshare.output()
-    };
-    let probe = isolated("true".as_ref(), &[]);
-    if !probe.is_ok_and(|output| output.status.success()) {
+    let Some(mut isolated) = support::without_proc() else {
         return eprintln!("SKIPPED {TEST}: this system allows no mount namespace");
-    }
-    let test = std::env::current_exe().expect("it runs");
-    let arguments = ["--exact", TEST, "--nocapture", "--test-threads=1"];
-    let output = isolated(test.as_ref(), &arguments).expect("it has worked before");
+    };
+    let output = run_test(isolated.arg(this_test()), TEST).output();
+    let output = output.expect("it has worked before");
     assert!(output.status.success(), "{output:?}");
 }
 

@@ -17,29 +17,18 @@ fn has_room(queue: &mut TaskQueue, limit: usize) -> bool {
     queue.has_room(limit, &mut DeferredDrops::default())
 }
 
-#[test]
-fn no_task_begins_in_place_before_one_that_another_task_waits_for() {
+/// Runs a body in a group of which all permits seem to be held, so no worker takes a queued task.
+/// Afterwards one becomes free, which sends a worker.
+fn with_all_permits_held<'env, F>(limit: usize, body: F)
+where
+    F: for<'scope> FnOnce(&'scope TaskGroup<'scope, 'env>, &Arc<GroupState>),
+{
     TaskGroup::builder()
-        .limit(2)
+        .limit(limit)
         .scope(|g| {
             let state = &g.core().state;
-            // While all permits seem to be held, no worker takes a queued task.
-            state.queue.lock().permits.held = 2;
-            g.spawn(|| Ok(()));
-            g.spawn(|| Ok(()));
-
-            let mut queue = state.queue.lock();
-            queue.permits.held = 0;
-            let (awaited, mut drops) = (queue.tasks[1].clone(), DeferredDrops::default());
-            queue.add_awaited([awaited], 1, &mut drops);
-            drop(queue);
-
-            assert_eq!(state.begin_in_place(&PermitWait::default()), None);
-            state.not_awaited(1, &mut drops);
-            assert_eq!(
-                state.begin_in_place(&PermitWait::default()),
-                Some(TaskPermit::Held)
-            );
+            state.queue.lock().permits.held = limit;
+            body(g, state);
             state.free_permit(TaskPermit::Held);
             Ok(())
         })
@@ -47,25 +36,37 @@ fn no_task_begins_in_place_before_one_that_another_task_waits_for() {
 }
 
 #[test]
+fn no_task_begins_in_place_before_one_that_another_task_waits_for() {
+    with_all_permits_held(2, |g, state| {
+        g.spawn(|| Ok(()));
+        g.spawn(|| Ok(()));
+
+        let mut queue = state.queue.lock();
+        queue.permits.held = 0;
+        let (awaited, mut drops) = (queue.tasks[1].clone(), DeferredDrops::default());
+        queue.add_awaited([awaited], 1, &mut drops);
+        drop(queue);
+
+        assert_eq!(state.begin_in_place(&PermitWait::default()), None);
+        state.not_awaited(1, &mut drops);
+        assert_eq!(
+            state.begin_in_place(&PermitWait::default()),
+            Some(TaskPermit::Held)
+        );
+    });
+}
+
+#[test]
 fn claimed_tasks_leave_a_long_queue_once_it_has_doubled() {
     const WAITING: usize = 200;
-    TaskGroup::builder()
-        .limit(1)
-        .scope(|g| {
-            let state = &g.core().state;
-            // While all permits seem to be held, no worker takes a queued task.
-            state.queue.lock().permits.held = 1;
-            let waiting: Vec<_> = (0..WAITING).map(|_| g.spawn(|| Ok(()))).collect();
-            for _ in 0..20 * WAITING {
-                g.spawn(|| Ok(())).cancel();
-                assert!(state.queue.lock().tasks.len() <= 2 * WAITING + 2);
-            }
-            assert!(state.queue.lock().tasks.len() >= WAITING);
-            state.free_permit(TaskPermit::Held);
-            drop(waiting);
-            Ok(())
-        })
-        .unwrap();
+    with_all_permits_held(1, |g, state| {
+        let _waiting: Vec<_> = (0..WAITING).map(|_| g.spawn(|| Ok(()))).collect();
+        for _ in 0..20 * WAITING {
+            g.spawn(|| Ok(())).cancel();
+            assert!(state.queue.lock().tasks.len() <= 2 * WAITING + 2);
+        }
+        assert!(state.queue.lock().tasks.len() >= WAITING);
+    });
 }
 
 #[test]
@@ -94,82 +95,57 @@ fn a_task_that_needs_no_permit_holds_none() {
 
 #[test]
 fn a_wait_that_ends_takes_back_its_own_tasks_that_are_still_queued() {
-    TaskGroup::builder()
-        .limit(1)
-        .scope(|g| {
-            let state = &g.core().state;
-            // While all permits seem to be held, no worker takes a queued task.
-            state.queue.lock().permits.held = 1;
-            let tasks = [(); 3].map(|()| g.spawn(|| Ok(())));
+    with_all_permits_held(1, |g, state| {
+        let tasks = [(); 3].map(|()| g.spawn(|| Ok(())));
 
-            let mut drops = DeferredDrops::default();
-            let mut queue = state.queue.lock();
-            let [first, second, claimed] = [0, 1, 2].map(|at| queue.tasks[at].clone());
-            queue.add_awaited([first], 1, &mut drops);
-            queue.add_awaited([second], 2, &mut drops);
-            queue.add_awaited([claimed], 1, &mut drops);
-            drop(queue);
-            tasks[2].cancel();
-            assert_eq!(state.not_awaited(1, &mut drops).len(), 1);
-            assert_eq!(state.queue.lock().awaited.len(), 1);
+        let mut drops = DeferredDrops::default();
+        let mut queue = state.queue.lock();
+        let [first, second, claimed] = [0, 1, 2].map(|at| queue.tasks[at].clone());
+        queue.add_awaited([first], 1, &mut drops);
+        queue.add_awaited([second], 2, &mut drops);
+        queue.add_awaited([claimed], 1, &mut drops);
+        drop(queue);
+        tasks[2].cancel();
+        assert_eq!(state.not_awaited(1, &mut drops).len(), 1);
+        assert_eq!(state.queue.lock().awaited.len(), 1);
 
-            // A claimed task is awaited no more.
-            tasks[1].cancel();
-            let mut queue = state.queue.lock();
-            assert!(!queue.is_any_awaited(&mut drops) && queue.awaited.is_empty());
-            drop(queue);
-            state.free_permit(TaskPermit::Held);
-            Ok(())
-        })
-        .unwrap();
+        // A claimed task is awaited no more.
+        tasks[1].cancel();
+        let mut queue = state.queue.lock();
+        assert!(!queue.is_any_awaited(&mut drops) && queue.awaited.is_empty());
+        drop(queue);
+    });
 }
 
 #[test]
 fn there_is_room_while_fewer_tasks_wait_than_permits_are_free() {
-    TaskGroup::builder()
-        .limit(3)
-        .scope(|g| {
-            let state = &g.core().state;
-            // While all permits seem to be held, no worker takes a queued task.
-            state.queue.lock().permits.held = 3;
-            g.spawn(|| Ok(()));
-            g.spawn(|| Ok(()));
+    with_all_permits_held(3, |g, state| {
+        g.spawn(|| Ok(()));
+        g.spawn(|| Ok(()));
 
-            let mut queue = state.queue.lock();
-            for (permits, room) in [(3, false), (2, false), (1, false), (0, true)] {
-                queue.permits.held = permits;
-                assert_eq!(
-                    has_room(&mut queue, 3),
-                    room,
-                    "{permits} of 3 permits are held and two tasks wait"
-                );
-            }
+        let mut queue = state.queue.lock();
+        for (permits, room) in [(3, false), (2, false), (1, false), (0, true)] {
+            queue.permits.held = permits;
+            assert_eq!(
+                has_room(&mut queue, 3),
+                room,
+                "{permits} of 3 permits are held and two tasks wait"
+            );
+        }
 
-            // A permit that becomes free sends a worker, which a count set by hand does not.
-            queue.permits.held = 1;
-            drop(queue);
-            state.free_permit(TaskPermit::Held);
-            Ok(())
-        })
-        .unwrap();
+        // The helper frees this one at the end.
+        queue.permits.held = 1;
+    });
 }
 
 #[test]
 fn a_task_waits_for_a_permit_if_as_many_are_queued_as_permits_are_free() {
-    TaskGroup::builder()
-        .limit(2)
-        .scope(|g| {
-            let state = &g.core().state;
-            // While all permits seem to be held, no worker takes a queued task.
-            state.queue.lock().permits.held = 2;
-            g.spawn(|| Ok(()));
-            state.queue.lock().permits.held = 1;
-            g.spawn(|| Ok(()));
-            assert_eq!(state.stats().permit_waits, 2);
-            state.free_permit(TaskPermit::Held);
-            Ok(())
-        })
-        .unwrap();
+    with_all_permits_held(2, |g, state| {
+        g.spawn(|| Ok(()));
+        state.queue.lock().permits.held = 1;
+        g.spawn(|| Ok(()));
+        assert_eq!(state.stats().permit_waits, 2);
+    });
 }
 
 #[test]
