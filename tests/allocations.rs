@@ -2,10 +2,14 @@
 
 mod support;
 
+use std::time::Duration;
+
 use allocation_counter::measure;
 use support::with_busy_workers;
 use taskgroup::sync::{Event, Latch, Mutex, OnceCell, RwLock, Semaphore};
-use taskgroup::{CancelToken, GroupError, TaskGroup, channel, with_cancel_hook};
+use taskgroup::{
+    CancelToken, Cancelled, GroupError, TaskGroup, channel, timeout, winding_down, with_cancel_hook,
+};
 
 const TIMES: u64 = 100;
 
@@ -23,6 +27,27 @@ fn a_region_with_a_hook_allocates_nothing() {
         let nested = || {
             (0..TIMES).for_each(|_| with_cancel_hook(hook, || with_cancel_hook(hook, || runs += 1)))
         };
+        assert_eq!(allocations(nested), 0);
+        assert_eq!(runs, 2 * TIMES);
+    });
+}
+
+#[test]
+fn a_time_limit_and_a_region_that_winds_down_allocate_nothing() {
+    let hour = Duration::from_secs(3600);
+    CancelToken::new().run(|| {
+        let mut runs = 0;
+        let mut limited = || {
+            timeout(hour, || {
+                taskgroup::checkpoint()?;
+                taskgroup::sleep(Duration::from_micros(1))?;
+                assert!(taskgroup::remaining() <= Some(hour));
+                runs += 1;
+                Ok::<_, Cancelled>(())
+            })
+        };
+        let nested =
+            || (0..TIMES).for_each(|_| winding_down(|| assert_eq!(limited(), Ok(Some(())))));
         assert_eq!(allocations(nested), 0);
         assert_eq!(runs, 2 * TIMES);
     });

@@ -1,13 +1,14 @@
 //! Models of waits that block in foreign code.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Bound::{Exhaustive, Preemptions};
 use super::cancel::cancel_in_thread;
-use super::support::{must_see, saw};
+use super::support::{block, must_see, saw};
 use super::{Model, Watched};
 use crate::facade::Track;
-use crate::{CancelToken, abandon, park};
+use crate::{CancelToken, abandon, current_token, park, timeout};
 
 pub(super) const MODELS: &[Model] = &[
     holds!(
@@ -15,6 +16,21 @@ pub(super) const MODELS: &[Model] = &[
         Exhaustive,
         Exhaustive,
         "a park that is ended only by a cancel reports the cancel, whenever it comes"
+    ),
+    holds!(
+        blocking_a_time_limit_lets_cancels_in,
+        Exhaustive,
+        Exhaustive,
+        "a cancel from around a time limit ends a wait in it, whenever it comes, and whether \
+             or not the limit has made its node"
+    ),
+    breaks!(
+        broken_blocking_time_limit_hides_the_scope,
+        "bare-scope-hides-the-scopes-around" in blocking_a_time_limit_lets_cancels_in,
+        Exhaustive,
+        "deadlock",
+        "a thread in a time limit without a node, if it is not attached to the scope around the \
+         limit, misses the cancel"
     ),
     holds!(
         blocking_abandoned_code_gives_its_result,
@@ -65,5 +81,26 @@ fn blocking_abandon_races_with_result() {
     } else {
         saw("the cancel");
     }
+    canceller.join().unwrap();
+}
+
+fn blocking_a_time_limit_lets_cancels_in() {
+    must_see(["the cancel came first", "the limit was entered first"]);
+    let token = CancelToken::new();
+    let canceller = cancel_in_thread(&token);
+    let cut = token.run(|| {
+        saw(if token.is_cancelled() {
+            "the cancel came first"
+        } else {
+            "the limit was entered first"
+        });
+        timeout(Duration::from_secs(3600), || {
+            // Without a node, and then with one.
+            let bare = block().unwrap_err();
+            assert_eq!(bare.origin(), token.id());
+            current_token().expect("a scope is around").check()
+        })
+    });
+    assert_eq!(cut.unwrap_err().origin(), token.id());
     canceller.join().unwrap();
 }

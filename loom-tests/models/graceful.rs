@@ -4,6 +4,7 @@
 //! ends. The models then show how the region learns of the end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use loom::thread;
@@ -12,7 +13,7 @@ use super::Bound::Preemptions;
 use super::support::{block, here, must_see, saw};
 use super::{Model, Watched};
 use crate::cancel::{Grace, Node, context};
-use crate::{CancelCause, CancelToken, checkpoint, winding_down};
+use crate::{CancelCause, CancelToken, checkpoint, current_token, winding_down};
 
 pub(super) const MODELS: &[Model] = &[
     holds!(
@@ -58,6 +59,14 @@ pub(super) const MODELS: &[Model] = &[
         "deadlock",
         "a second cancel that stops at the already cancelled scope leaves the region asleep"
     ),
+    breaks!(
+        broken_cancel_graceful_bare_region_hides_the_scope,
+        "bare-scope-hides-the-scopes-around" in cancel_graceful_second_cancel_reaches_a_region,
+        Preemptions(3),
+        "deadlock",
+        "a thread in a region without a node, if it is not attached to the scope around the \
+         region, misses both cancels"
+    ),
     holds!(
         cancel_graceful_races_with_cancel,
         Preemptions(2),
@@ -100,6 +109,14 @@ pub(super) const MODELS: &[Model] = &[
         "deadlock",
         "a wait outside of a region that ignores the mark sleeps through a cancel with grace"
     ),
+    breaks!(
+        broken_cancel_graceful_bare_region_spares_nothing,
+        "bare-region-spares-nothing" in cancel_graceful_wakes_a_wait_outside_of_regions,
+        Preemptions(2),
+        "a cancel with grace cut a region short",
+        "a region without a node that takes the cancel of the scope around it is cut short by \
+         a cancel with grace"
+    ),
 ];
 
 fn cancel(token: &CancelToken, reason: &str, grace: Grace) -> bool {
@@ -124,6 +141,8 @@ fn cancel_graceful_end_reaches_a_region() {
     });
     let cancelled = shared.0.run(|| {
         winding_down(|| {
+            // The region makes its node here, so that the cancel comes down to it.
+            assert!(current_token().is_some());
             saw(if shared.0.is_cancelled() {
                 "entered after the cancel"
             } else {
@@ -242,15 +261,21 @@ fn cancel_graceful_wakes_a_wait_outside_of_regions() {
         let token = token.clone();
         move || token.run(block).unwrap_err()
     });
+    let is_cut = Arc::new(AtomicBool::new(false));
     let canceller = thread::spawn({
-        let token = token.clone();
+        let (token, is_cut) = (token.clone(), is_cut.clone());
         move || {
             cancel(&token, "first", Grace::Endless);
             outside.join().unwrap();
+            is_cut.store(true, Relaxed);
             cancel(&token, "second", Grace::Over);
         }
     });
     let cancelled = token.run(|| winding_down(block)).unwrap_err();
+    assert!(
+        is_cut.load(Relaxed),
+        "a cancel with grace cut a region short"
+    );
     assert!(
         cancelled.to_string().contains("first"),
         "the cause is not the first cancel"

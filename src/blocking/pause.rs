@@ -72,7 +72,7 @@ pub fn current_token() -> Option<CancelToken> {
 /// # }
 /// ```
 pub fn remaining() -> Option<Duration> {
-    context::current().and_then(|node| CancelToken::from_node(node).remaining())
+    context::current_deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
 }
 
 /// Blocks for `duration`. If that is too long to express, blocks until a cancel.

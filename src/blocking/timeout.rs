@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use crate::cancel::{CancelCause, Cancelled, Node, context};
+use crate::cancel::{CancelCause, Cancelled, context};
 use crate::error::TaskError;
 
 /// Runs `f` for at most `duration`. Returns `None` if the time ran out and cut `f` short.
@@ -61,16 +61,16 @@ pub fn deadline<T, E: TaskError>(
     instant: Instant,
     f: impl FnOnce() -> Result<T, E>,
 ) -> Result<Option<T>, E> {
-    let node = Node::child_of(&context::current());
-    node.set_deadline(instant, Location::caller());
-    let id = node.id();
+    let limit = context::enter_limit(instant, Location::caller());
+    let result = f();
+    let own = limit.leave();
 
     // The token can also be cancelled by hand, from inside. That is no timeout.
     let is_ours = |cancelled: &Cancelled| {
-        cancelled.origin() == id && matches!(cancelled.cause(), CancelCause::Deadline { .. })
+        Some(cancelled.origin()) == own && matches!(cancelled.cause(), CancelCause::Deadline { .. })
     };
 
-    match context::within(node, f) {
+    match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.cancelled().is_some_and(is_ours) => Ok(None),
         Err(error) => Err(error),

@@ -1,6 +1,6 @@
 //! Regions that go on for a while in a scope that was cancelled gracefully.
 
-use crate::cancel::{Node, context};
+use crate::cancel::context;
 use crate::lanes::{self, FrameKind};
 
 /// Runs `f`, which a graceful cancel spares until its grace ends. For work that has begun and
@@ -36,11 +36,9 @@ use crate::lanes::{self, FrameKind};
 /// ```
 #[track_caller]
 pub fn winding_down<T>(f: impl FnOnce() -> T) -> T {
-    match context::current() {
-        Some(outer) => {
-            let _shown = lanes::push_here(FrameKind::WindingDown, 0);
-            context::within(Node::winding_down(&outer), f)
-        }
-        None => f(),
-    }
+    let Some(_inside) = context::enter_winding_down() else {
+        return f();
+    };
+    let _shown = lanes::push_here(FrameKind::WindingDown, 0);
+    f()
 }

@@ -186,12 +186,8 @@ pub(crate) fn is_cancelled() -> bool {
 
 #[cold]
 fn check_slowly(location: &'static Location<'static>) -> Result<(), Cancelled> {
-    if !frames::with(Frames::attach) || is_clear() {
-        return Ok(());
-    }
-
     // The mark says only that there may be a cancel. The node orders what came before it.
-    let Some(node) = current() else {
+    let Some(node) = frames::with(Frames::node_to_check) else {
         return Ok(());
     };
     let checked = node.check();

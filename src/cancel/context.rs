@@ -2,8 +2,9 @@
 
 pub(crate) use super::check::{check, check_ancestors, check_at, is_cancelled};
 pub(crate) use super::frames::{
-    InsideInPlace, InsideScope, LazyTask, OwnNode, current, current_own, enter, enter_in_place,
-    enter_lazy, enter_task, identity, made_own, outside, slot, within,
+    InsideInPlace, InsideScope, LazyTask, OwnNode, current, current_deadline, current_own, enter,
+    enter_in_place, enter_lazy, enter_limit, enter_task, enter_winding_down, identity, made_own,
+    outside, slot, within,
 };
 pub(crate) use super::locks::{lock_released, lock_taken};
 #[cfg(any(unix, loom))]

@@ -8,7 +8,10 @@
 //! |---|---|---|
 //! | `Outside` | no frame, or a shield on top | is `Ok` |
 //! | `Attached` | the slot is attached to the node of the top frame | is one load of the slot's word |
+//! | `Limited` | the same, and time limits without a node are on top | reads the clock too |
 //! | `Stale` | a frame was pushed or popped since, or a task has made its node | attaches first |
+//!
+//! Time limits, and regions that wind down, have a frame without a node at first: see [`bare`].
 //!
 //! A destructor of a thread-local that runs after the destructor of `FRAMES` finds other frames in
 //! `LATE`, which last while a scope is entered or a call uses them. Such a destructor begins
@@ -18,10 +21,14 @@
 //! A task that is run in place has a frame only once it has asked for a node of its own. Until then
 //! its scope is the scope of the frame below, and nothing of the above changes.
 
+mod bare;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use self::bare::Bare;
+pub(crate) use self::bare::{current_deadline, enter_limit, enter_winding_down};
 use super::locks::holds_lock;
 use super::node::{Attachment, Node};
 use crate::facade::{CountedRef, Late, local};
@@ -59,6 +66,7 @@ pub(super) struct Frames {
 enum Standing {
     Outside,
     Attached,
+    Limited,
     Stale,
 }
 
@@ -73,6 +81,9 @@ enum Frame {
     },
     /// A task that can be cancelled by its handle. It makes its node when something asks for it.
     Lazy(LazyTask),
+    /// A scope that has no node yet. Below it is a frame that has one, with nothing but others of
+    /// this kind in between.
+    Bare(Bare),
     /// A shield.
     Clear,
 }
@@ -105,11 +116,25 @@ impl Frames {
     /// Returns the node of the innermost scope. In a task without a handle that is the node of its
     /// group, until the task has a node of its own.
     pub(super) fn node(&self) -> Option<Arc<Node>> {
+        if self.is_bare() {
+            self.make_nodes();
+        }
+
+        self.made_node()
+    }
+
+    /// Returns the node of the innermost scope that is not bare.
+    fn made_node(&self) -> Option<Arc<Node>> {
         // The borrow ends before the task makes its node, which may ask for the frames.
-        let lazy = match self.frames.borrow().last()? {
+        let lazy = match self
+            .frames
+            .borrow()
+            .iter()
+            .rfind(|frame| frame.bare().is_none())?
+        {
             Frame::Node(node) => return Some(node.clone()),
             Frame::Task { base, own } => return Some(own.as_ref().unwrap_or(base).clone()),
-            Frame::Clear => return None,
+            Frame::Clear | Frame::Bare(_) => return None,
             Frame::Lazy(lazy) => lazy.clone(),
         };
 
@@ -160,6 +185,14 @@ impl Frames {
     fn pop(&self) {
         let frame = self.frames.borrow_mut().pop();
 
+        if let Some(Frame::Bare(_)) = frame {
+            // The slot stays attached to the node below.
+            if self.standing.get() == Standing::Limited && self.earliest_limit().is_none() {
+                self.standing.set(Standing::Attached);
+            }
+            return;
+        }
+
         let outside = matches!(self.frames.borrow().last(), None | Some(Frame::Clear));
         self.standing.set(if outside {
             Standing::Outside
@@ -183,11 +216,12 @@ impl Frames {
     pub(super) fn attach(&self) -> bool {
         match self.standing.get() {
             Standing::Outside => return false,
-            Standing::Attached => return true,
+            Standing::Attached | Standing::Limited => return true,
             Standing::Stale => {}
         }
 
-        let Some(node) = self.node() else {
+        // fault: bare-scope-hides-the-scopes-around
+        let Some(node) = self.made_node() else {
             return false;
         };
 
@@ -203,17 +237,21 @@ impl Frames {
             self.attachment.replace(Some(attachment));
         }
 
-        self.standing.set(Standing::Attached);
+        self.standing.set(if self.earliest_limit().is_some() {
+            Standing::Limited
+        } else {
+            Standing::Attached
+        });
         true
     }
 
-    /// Neither cancelled nor under a deadline, as far as the slot knows.
+    /// Neither cancelled nor under a deadline, as far as the slot and the frames know.
     #[inline]
     pub(super) fn is_clear(&self) -> bool {
         match self.standing.get() {
             Standing::Outside => true,
             Standing::Attached => self.slot.get().is_some_and(|slot| slot.is_clear()),
-            Standing::Stale => false,
+            Standing::Limited | Standing::Stale => false,
         }
     }
 
@@ -253,7 +291,8 @@ pub(super) fn with<T>(f: impl FnOnce(&Frames) -> T) -> T {
     }
 }
 
-/// Whether the innermost scope is neither cancelled nor under a deadline, as far as the slot knows.
+/// Whether the innermost scope is neither cancelled nor under a deadline, as far as this thread
+/// knows.
 #[inline]
 pub(super) fn is_clear() -> bool {
     FRAMES

@@ -1,6 +1,7 @@
 //! Making nodes, and linking them to their parents.
 
 use std::collections::HashSet;
+use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -49,6 +50,19 @@ impl Node {
     /// Returns a node that is cancelled with `outer`, once the grace of that cancel is over.
     pub(crate) fn winding_down(outer: &Arc<Node>) -> Arc<Self> {
         Self::below([outer], Kind::WindingDown(Box::new(Deadline::none())), None)
+    }
+
+    /// Returns a child of `outer` with a deadline. One that has passed cancels the node when it is
+    /// looked at.
+    pub(super) fn with_deadline(
+        outer: &Arc<Node>,
+        deadline: Instant,
+        location: &'static Location<'static>,
+    ) -> Arc<Self> {
+        let node = Self::child_of([outer]);
+        node.deadline.set(deadline, location);
+        node.set_timed();
+        node
     }
 
     /// Returns a node that hides the cancel of `outer` until `until`.

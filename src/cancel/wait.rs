@@ -51,14 +51,10 @@ impl Frames {
         on_cancel: OnCancel,
         limit: Option<Instant>,
     ) -> Option<Instant> {
-        if on_cancel == OnCancel::Wait || !self.slot().is_timed() {
-            return limit;
+        match on_cancel {
+            OnCancel::Wait => limit,
+            OnCancel::Return => [limit, self.next_limit()].into_iter().flatten().min(),
         }
-
-        [limit, self.node().and_then(|node| node.next_limit())]
-            .into_iter()
-            .flatten()
-            .min()
     }
 }
 

@@ -10,4 +10,5 @@ mod shield;
 #[path = "../support/mod.rs"]
 mod support;
 mod time;
+mod time_limits;
 mod token;
