@@ -1,10 +1,10 @@
 //! The context of a thread, as other folders see it: the scopes it is in, checks and waits.
 
 pub(crate) use super::check::{check, check_ancestors, check_at, is_cancelled};
+pub(crate) use super::frames::bare_frames::{current_deadline, enter_limit, enter_winding_down};
 pub(crate) use super::frames::{
-    InsideInPlace, InsideScope, LazyTask, OwnNode, current, current_deadline, current_own, enter,
-    enter_in_place, enter_lazy, enter_limit, enter_task, enter_winding_down, identity, made_own,
-    outside, slot, within,
+    InsideInPlace, InsideScope, LazyTask, OwnNode, current, current_own, enter, enter_in_place,
+    enter_lazy, enter_task, identity, made_own, outside, slot, within,
 };
 pub(crate) use super::locks::{lock_released, lock_taken};
 #[cfg(any(unix, loom))]

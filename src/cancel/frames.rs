@@ -11,7 +11,8 @@
 //! | `Limited` | the same, and time limits without a node are on top | reads the clock too |
 //! | `Stale` | a frame was pushed or popped since, or a task has made its node | attaches first |
 //!
-//! Time limits, and regions that wind down, have a frame without a node at first: see [`bare`].
+//! Time limits, and regions that wind down, have a frame without a node at first: see
+//! [`bare_frames`].
 //!
 //! A destructor of a thread-local that runs after the destructor of `FRAMES` finds other frames in
 //! `LATE`, which last while a scope is entered or a call uses them. Such a destructor begins
@@ -21,14 +22,13 @@
 //! A task that is run in place has a frame only once it has asked for a node of its own. Until then
 //! its scope is the scope of the frame below, and nothing of the above changes.
 
-mod bare;
+pub(super) mod bare_frames;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use self::bare::Bare;
-pub(crate) use self::bare::{current_deadline, enter_limit, enter_winding_down};
+use super::bare::Bare;
 use super::locks::holds_lock;
 use super::node::{Attachment, Node};
 use crate::facade::{CountedRef, Late, local};

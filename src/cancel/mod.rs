@@ -26,6 +26,7 @@
 //! | `mark` | how a cancel marks the tree |
 //! | `link` | making nodes, and linking them to their parents |
 //! | `locks` | the locks of this crate that a thread holds |
+//! | `bare` | a scope before it has a node |
 //! | `frames` | the slot of a thread, and the scopes it is in |
 //! | `uncancellable` | waits that no cancel ends |
 //! | `report` | where the panic of a callback or a hook goes |
@@ -45,6 +46,7 @@
 
 pub(crate) mod actor;
 mod ancestors;
+mod bare;
 mod callback;
 mod callbacks;
 mod cancel_on_drop;

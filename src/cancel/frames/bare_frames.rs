@@ -1,4 +1,4 @@
-//! Scopes that have no node yet.
+//! The frames of scopes that have no node yet.
 //!
 //! A time limit, and a region that winds down, have no node until something asks for it: a token, a
 //! scope or a hook inside, or a check that finds the limit passed or the scope around cancelled.
@@ -12,34 +12,10 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::bare::Bare;
 use super::super::id::TokenId;
 use super::super::node::Node;
 use super::{Frame, Frames, InsideScope, Standing, enter, with};
-
-/// A scope without a node.
-#[derive(Clone, Copy)]
-pub(super) enum Bare {
-    /// A time limit, and the call that set it.
-    Limit(Instant, &'static Location<'static>),
-    /// A region that winds down.
-    WindingDown,
-}
-
-impl Bare {
-    fn limit(self) -> Option<Instant> {
-        match self {
-            Bare::Limit(instant, _) => Some(instant),
-            Bare::WindingDown => None,
-        }
-    }
-
-    fn make_node(self, outer: &Arc<Node>) -> Arc<Node> {
-        match self {
-            Bare::Limit(instant, location) => Node::with_deadline(outer, instant, location),
-            Bare::WindingDown => Node::winding_down(outer),
-        }
-    }
-}
 
 impl Frame {
     pub(super) fn bare(&self) -> Option<Bare> {
