@@ -100,7 +100,17 @@ impl Context {
 
     /// Runs `f` with this dispatcher.
     pub(super) fn within<T>(&self, f: impl FnOnce() -> T) -> T {
-        dispatcher::with_default(&self.dispatch, f)
+        let _default = self.set_default();
+        f()
+    }
+
+    /// Makes this dispatcher the default of this thread, until the returned value is dropped.
+    fn set_default(&self) -> Option<DefaultGuard> {
+        // A subscriber that an event of the user's calls has no dispatcher, and `tracing` panics
+        // where a default is set inside of it.
+        let is_none = |dispatch: &Dispatch| dispatch.is::<NoSubscriber>();
+        let is_set = is_none(&self.dispatch) && dispatcher::get_default(is_none);
+        (!is_set).then(|| dispatcher::set_default(&self.dispatch))
     }
 
     /// Drops a reference to a span of this dispatcher, which closes the span if it is the last. One
@@ -140,7 +150,7 @@ fn is_ours(span: &Span) -> bool {
 
 /// A thread that runs code in a span. The thread must leave it by [`InsideSpan::leave`].
 pub(super) struct InsideSpan {
-    default: DefaultGuard,
+    default: Option<DefaultGuard>,
     /// The span of the user's around the other has been entered.
     in_users_span: bool,
     entered: Option<Id>,
@@ -155,7 +165,7 @@ impl InsideSpan {
     /// the spans of the crate looks for the innermost span that it wants among those that are
     /// entered on the thread, and not among their parents.
     pub(super) fn enter(context: &Context, span: &Span) -> Self {
-        let default = dispatcher::set_default(&context.dispatch);
+        let default = context.set_default();
         let before = tell(|| current(&context.dispatch)).flatten();
         let is_current = |id: &Id| matches!(&before, Some(Some(before)) if before == id);
 
@@ -214,4 +224,28 @@ impl InsideSpan {
 fn current(dispatch: &Dispatch) -> Option<Option<Id>> {
     let current = dispatch.current_span();
     current.is_known().then(|| current.id().cloned())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_can_run_in_the_context_of_a_subscriber_that_is_being_called() {
+        let dispatch = Dispatch::new(tracing_subscriber::registry());
+        dispatcher::with_default(&dispatch, || {
+            // An event calls the subscriber like this.
+            dispatcher::get_default(|_| {
+                let context = Context::here();
+                assert!(context.dispatch.is::<NoSubscriber>());
+                assert_eq!(context.within(|| 1), 1);
+                InsideSpan::enter(&context, &Span::none()).leave(&context);
+            });
+
+            // A context without a dispatcher hides the one of the thread.
+            let is_none = |dispatch: &Dispatch| dispatch.is::<NoSubscriber>();
+            assert!(Context::none().within(|| dispatcher::get_default(is_none)));
+            assert!(!dispatcher::get_default(is_none));
+        });
+    }
 }
