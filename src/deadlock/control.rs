@@ -52,8 +52,9 @@ pub struct SuspectedWatch(Duration);
 /// is not seen. And it is silent where one thread of another library exists, such as the runtime of
 /// tokio, or the main thread in a `join` of std's. So it is while one thread waits in a channel of
 /// crossbeam's, also by `channel::crossbeam`, and for as long as a signal has a handler, also that
-/// of [`dump_on_signal`](crate::dump_on_signal) or of [`signal`](crate::signal). So it is for
-/// programs that consist of tasks of this crate. It finds nothing below the usual test harness,
+/// of [`dump_on_signal`](crate::dump_on_signal) or of [`signal`](crate::signal). So it is while a
+/// scope that was cancelled has not ended, and for ten seconds after the last timer, since the
+/// thread of the timers stays that long. So it is for programs that consist of tasks of this crate. It finds nothing below the usual test harness,
 /// which waits in std: there, give the scope of the test a [`timeout`](crate::Builder::timeout),
 /// and print a [`snapshot`](crate::snapshot) when it has passed. Works on Linux; elsewhere nothing
 /// is found.
