@@ -383,3 +383,22 @@ fn outside_of_any_scope_a_channel_works_like_the_one_of_std() {
     drop(sender);
     assert_eq!(thread.join().unwrap(), 5_050);
 }
+
+#[test]
+fn a_channel_shows_how_full_it_is() -> anyhow::Result<()> {
+    let (bounded, _receiver) = bounded(7);
+    bounded.send(1)?;
+    let shown = format!("{bounded:?}");
+    assert!(
+        shown.contains("len: 1") && shown.contains("capacity: 7"),
+        "{shown}"
+    );
+
+    let (_sender, unbounded) = unbounded::<i32>();
+    let shown = format!("{unbounded:?}");
+    assert!(
+        shown.contains("len: 0") && !shown.contains("capacity"),
+        "{shown}"
+    );
+    Ok(())
+}

@@ -1,6 +1,8 @@
 //! One lane, and how its thread writes it.
 
 mod reading;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use std::any::Any;
 use std::borrow::Cow;
