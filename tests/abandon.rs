@@ -311,14 +311,7 @@ fn the_closure_runs_in_place_if_no_thread_can_be_started() {
         return;
     }
     let output = support::run_in_child_without_threads(TEST);
-    let text = [output.stdout, output.stderr]
-        .map(|text| String::from_utf8_lossy(&text).into_owned())
-        .concat();
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{}: {text}",
-        output.status
-    );
+    support::assert_passed(&output);
 }
 
 #[test]

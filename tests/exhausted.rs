@@ -108,12 +108,7 @@ fn in_a_small_process(test: &str, body: impl FnOnce()) {
         return body();
     }
     let output = run_in_child_with_descriptors(test, 64);
-    let (out, err) = (&output.stdout, &output.stderr);
-    let text = String::from_utf8_lossy(out) + String::from_utf8_lossy(err);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{text}"
-    );
+    support::assert_passed(&output);
 }
 
 #[test]

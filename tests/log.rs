@@ -323,12 +323,5 @@ fn what_cannot_be_abandoned_runs_all_the_same() {
         return;
     }
     let output = support::run_in_small_child_with_stacks(TEST, 1 << 20, 340 << 20);
-    let text = [output.stdout, output.stderr]
-        .map(|text| String::from_utf8_lossy(&text).into_owned())
-        .concat();
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{}: {text}",
-        output.status
-    );
+    support::assert_passed(&output);
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use std::panic;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use taskgroup::channel::Select;
 use taskgroup::{TaskGroup, install_panic_hook};
@@ -36,21 +36,12 @@ fn child_of(test: &str, asked: Option<&str>) -> Command {
     child
 }
 
-fn assert_passed(output: &Output) {
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{}: {text}",
-        output.status
-    );
-}
-
 /// What it prints to its standard error.
 fn printed(test: &str, asked: Option<&str>) -> String {
     let output = child_of(test, asked)
         .output()
         .expect("the test binary starts");
-    assert_passed(&output);
+    support::assert_passed(&output);
     String::from_utf8(output.stderr).expect("it prints text")
 }
 
@@ -154,7 +145,7 @@ fn a_panic_is_contained_where_nothing_can_be_printed() {
         .stderr(std::os::fd::OwnedFd::from(standard_error))
         .output()
         .expect("the test binary starts");
-    assert_passed(&output);
+    support::assert_passed(&output);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::Barrier;
 
-use support::{Bomb, Drops, Gate, blocked, traced_errors};
+use support::{Bomb, Drops, Gate, blocked, spawn_holder, traced_errors};
 use taskgroup::{
     CancelCause, FailureKind, GroupError, OnFailure, OnPanic, PanicPayload, TaskGroup, TaskStatus,
 };
@@ -340,12 +340,7 @@ fn a_panicking_destructor_of_a_queued_capture_is_reported_when_cancel_empties_th
     let error = TaskGroup::builder()
         .limit(1)
         .scope(|g| {
-            g.spawn(|| {
-                running.open();
-                leave.wait();
-                Ok(())
-            });
-            running.wait();
+            spawn_holder(g, &running, &leave);
             let bomb = Bomb("capture in the queue");
             g.spawn(move || {
                 let _own = &bomb;

@@ -363,13 +363,7 @@ fn ignoring_sigchld(test: &str, body: impl FnOnce()) {
     }
     let mut env = std::process::Command::new("env");
     env.arg("--ignore-signal=CHLD").arg(this_test());
-    let output = run_test(&mut env, test).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    support::assert_passed(&run_test(&mut env, test).output().unwrap());
 }
 
 #[cfg(target_os = "linux")]

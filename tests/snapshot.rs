@@ -1,45 +1,23 @@
 //! The picture of what the process is doing.
 
+#[path = "support/snapshots.rs"]
+mod snapshots;
+mod support;
+
 use std::panic::Location;
 use std::sync::Barrier;
-use std::thread;
-use std::time::Duration;
 
+use snapshots::{task_in, until};
+use support::LONG;
 use taskgroup::sync::{Event, Mutex};
 use taskgroup::{
-    RegionKind, Snapshot, TaskGroup, TaskId, TaskKind, TaskSnapshot, TaskState, Wait, shield,
-    snapshot,
+    RegionKind, Snapshot, TaskGroup, TaskKind, TaskSnapshot, TaskState, Wait, shield, snapshot,
 };
-
-const LONG: Duration = Duration::from_secs(60);
-
-/// Takes snapshots until `found` finds in one of them what it looks for.
-#[track_caller]
-fn until<T>(mut found: impl FnMut(&Snapshot) -> Option<T>) -> T {
-    let begun = std::time::Instant::now();
-    loop {
-        let seen = snapshot();
-        if let Some(found) = found(&seen) {
-            return found;
-        }
-        assert!(begun.elapsed() < LONG, "at {}: {seen}", Location::caller());
-        thread::yield_now();
-    }
-}
 
 /// Returns a snapshot in which no part was busy.
 #[track_caller]
 fn whole() -> Snapshot {
     until(|seen| (seen.incomplete() == 0).then(|| seen.clone()))
-}
-
-/// Returns the task with this id once it is in this state.
-#[track_caller]
-fn task_in(state: TaskState, id: TaskId) -> TaskSnapshot {
-    until(|seen| {
-        let task = seen.tasks().find(|task| task.id() == id)?;
-        (task.state() == state).then(|| task.clone())
-    })
 }
 
 #[test]

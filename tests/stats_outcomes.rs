@@ -3,7 +3,7 @@
 mod support;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Barrier, Mutex};
 use std::time::Duration;
 
 use anyhow::bail;
@@ -22,23 +22,8 @@ fn stats_of<'env>(
     limit: Option<usize>,
     body: impl for<'scope> FnOnce(&'scope TaskGroup<'scope, 'env>) -> anyhow::Result<()>,
 ) -> GroupStats {
-    let stats = Arc::new(Mutex::new(None));
-    let seen = stats.clone();
     let builder = TaskGroup::builder().on_failure(OnFailure::Collect);
-    let builder = match limit {
-        Some(limit) => builder.limit(limit),
-        None => builder,
-    };
-    // The failures are counted, not looked at.
-    let _report = builder.scope(|g| {
-        g.on_release(move || {
-            *seen.lock().unwrap() = Some(g.stats());
-            Ok(())
-        });
-        body(g)
-    });
-    let stats = stats.lock().unwrap().take();
-    stats.expect("the hook has run")
+    support::stats_of(builder, limit, body)
 }
 
 fn outcome(stats: &GroupStats, of: TaskStatus) -> usize {

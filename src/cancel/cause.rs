@@ -160,14 +160,7 @@ impl Cancelled {
         location: &'static Location<'static>,
         origin: TokenId,
     ) -> Self {
-        Cancelled(Arc::new(CancelRecord {
-            cause,
-            at: Instant::now(),
-            location,
-            origin,
-            failed: None,
-            retry: None,
-        }))
+        Self::happened(cause, location, origin, None)
     }
 
     /// Returns a cancel because `failed` has failed.
@@ -177,12 +170,22 @@ impl Cancelled {
         origin: TokenId,
         failed: Arc<Actor>,
     ) -> Self {
+        Self::happened(cause, location, origin, Some(failed))
+    }
+
+    /// Returns a cancel that happens now.
+    fn happened(
+        cause: CancelCause,
+        location: &'static Location<'static>,
+        origin: TokenId,
+        failed: Option<Arc<Actor>>,
+    ) -> Self {
         Cancelled(Arc::new(CancelRecord {
             cause,
             at: Instant::now(),
             location,
             origin,
-            failed: Some(failed),
+            failed,
             retry: None,
         }))
     }

@@ -102,18 +102,6 @@ impl<'a, T> RecvCase<'a, T> {
     }
 }
 
-impl<T> RecvCase<'_, T> {
-    fn keep(&mut self, received: Result<T, OpError>) -> Tried {
-        self.received = match received {
-            Ok(message) => Some(Ok(message)),
-            Err(OpError::Disconnected(disconnected)) => Some(Err(disconnected)),
-            Err(OpError::NotNow) => return Tried::NotNow,
-            Err(OpError::Cancelled(cancelled)) => return Tried::Cancelled(cancelled),
-        };
-        Tried::Done
-    }
-}
-
 impl<T> Case for RecvCase<'_, T> {
     fn attempt(&mut self) -> Tried {
         let Some(channel) = self.channel else {
@@ -127,8 +115,7 @@ impl<T> Case for RecvCase<'_, T> {
             return Tried::Done;
         }
 
-        let received = channel.take();
-        self.keep(received)
+        keep(&mut self.received, channel.take())
     }
 
     fn rank(&self) -> u64 {
@@ -162,9 +149,19 @@ impl<T> Case for RecvCase<'_, T> {
         };
 
         // Invariant 5 of the channel: the entry is still there, for this thread to take out.
-        let received = channel.end_receiving(position);
-        self.keep(received)
+        keep(&mut self.received, channel.end_receiving(position))
     }
+}
+
+/// Keeps the output of a case, if its operation was done. Returns how the attempt went.
+fn keep<T>(output: &mut Option<Result<T, Disconnected>>, done: Result<T, OpError>) -> Tried {
+    *output = match done {
+        Ok(value) => Some(Ok(value)),
+        Err(OpError::Disconnected(disconnected)) => Some(Err(disconnected)),
+        Err(OpError::NotNow) => return Tried::NotNow,
+        Err(OpError::Cancelled(cancelled)) => return Tried::Cancelled(cancelled),
+    };
+    Tried::Done
 }
 
 /// The case that sends a message. The message is with its owner, in the queue of the channel, or
@@ -199,18 +196,6 @@ impl<'a, T> SendCase<'a, T> {
     }
 }
 
-impl<T> SendCase<'_, T> {
-    fn keep(&mut self, error: Option<OpError>) -> Tried {
-        self.sent = match error {
-            None => Some(Ok(())),
-            Some(OpError::Disconnected(disconnected)) => Some(Err(disconnected)),
-            Some(OpError::NotNow) => return Tried::NotNow,
-            Some(OpError::Cancelled(cancelled)) => return Tried::Cancelled(cancelled),
-        };
-        Tried::Done
-    }
-}
-
 impl<T> Case for SendCase<'_, T> {
     fn attempt(&mut self) -> Tried {
         // Taken for the attempt only: a message that was not sent goes back to its owner.
@@ -218,15 +203,12 @@ impl<T> Case for SendCase<'_, T> {
             return Tried::NotNow;
         };
 
-        let error = match self.channel.try_send(message) {
-            Ok(()) => None,
-            Err((message, error)) => {
-                *self.message = Some(message);
-                Some(error)
-            }
-        };
+        let sent = self.channel.try_send(message).map_err(|(message, error)| {
+            *self.message = Some(message);
+            error
+        });
 
-        self.keep(error)
+        keep(&mut self.sent, sent)
     }
 
     fn rank(&self) -> u64 {
@@ -263,14 +245,13 @@ impl<T> Case for SendCase<'_, T> {
         // The thread that granted the wait has taken the message, and the entry with it.
         if grant == Grant::Given {
             self.position = None;
-            return self.keep(None);
+            return keep(&mut self.sent, Ok(()));
         }
 
         // Refused: the message is still in the queue, since only a message that was sent leaves it.
         self.leave();
-        self.keep(Some(
-            OpError::Disconnected(self.channel.without_receivers()).or_cancelled(),
-        ))
+        let disconnected = OpError::Disconnected(self.channel.without_receivers());
+        keep(&mut self.sent, Err(disconnected.or_cancelled()))
     }
 }
 

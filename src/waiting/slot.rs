@@ -43,7 +43,7 @@ use crossbeam_utils::CachePadded;
 use super::WaitFor;
 use super::shown_wait::ShownWait;
 use crate::facade::{self, AtomicU32, Cell, Ordering, Track, Unparker};
-use crate::workers::{self, Refusal};
+use crate::workers::{self, Blocking, Refusal};
 
 use poll_state::PollState;
 #[cfg(any(unix, loom))]
@@ -297,13 +297,9 @@ impl Slot {
 
             // Only once the thread is sure to park does it give its place among the workers away.
             if blocked.is_none() {
-                shown.stamp();
-                match workers::blocking() {
-                    Ok(blocking) => blocked = Some(blocking),
-                    Err(refusal) => {
-                        *refused = Some(refusal);
-                        break Woken::Refused;
-                    }
+                blocked = give_place_away(&shown, refused);
+                if blocked.is_none() {
+                    break Woken::Refused;
                 }
             } else {
                 shown.end_look();
@@ -358,6 +354,20 @@ fn time_left(until: Option<Instant>) -> Option<Option<Duration>> {
 
     let left = until.checked_duration_since(facade::now())?;
     (!left.is_zero()).then_some(Some(left))
+}
+
+/// Gives the place of this thread among the workers away. Returns `None` if a task has to fail first,
+/// which is left in `refused`.
+#[inline]
+fn give_place_away(shown: &ShownWait, refused: &mut Option<Refusal>) -> Option<Blocking> {
+    shown.stamp();
+    match workers::blocking() {
+        Ok(blocking) => Some(blocking),
+        Err(refusal) => {
+            *refused = Some(refusal);
+            None
+        }
+    }
 }
 
 impl fmt::Debug for Slot {

@@ -18,8 +18,8 @@ mod worker;
 pub(crate) use local_batch::LocalBatch;
 pub(crate) use name::ThreadName;
 pub(crate) use process::{
-    begin_task, blocking, census, ensure_monitor, list, list_without_worker, others_wait, pass_on,
-    unlist,
+    Blocking, begin_task, blocking, census, ensure_monitor, list, list_without_worker, others_wait,
+    pass_on, unlist,
 };
 pub(crate) use source::{Refusal, Source};
 pub(crate) use stack::InPlace;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use taskgroup::{CancelToken, Cancelled, GroupError, SpawnErrorKind, TaskGroup, TaskStatus};
 
 use super::requested;
-use crate::support::{self, Drops, Gate, blocked};
+use crate::support::{self, Drops, Gate, blocked, spawn_holder};
 
 #[test]
 fn a_task_that_never_ran_because_of_an_ancestor_was_cut_short() {
@@ -17,12 +17,7 @@ fn a_task_that_never_ran_because_of_an_ancestor_was_cut_short() {
         .parent(&parent)
         .limit(1)
         .scope(|g| {
-            g.spawn(|| {
-                running.open();
-                leave.wait();
-                Ok(())
-            });
-            running.wait();
+            spawn_holder(g, &running, &leave);
             g.spawn(|| Ok(()));
             parent.cancel();
             leave.open();

@@ -7,7 +7,7 @@ mod limited;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{Drops, Gate};
+use crate::support::{Drops, Gate, spawn_holder};
 use taskgroup::{CancelToken, GroupError, OnFailure, TaskGroup, TaskStatus};
 
 #[test]
@@ -102,12 +102,7 @@ fn tasks_that_fail_panic_or_never_run_are_given_out_as_well() {
         .on_failure(OnFailure::Collect)
         .limit(1)
         .scope(|g| {
-            let holder = g.spawn(|| {
-                running.open();
-                leave.wait();
-                Ok(())
-            });
-            running.wait();
+            let holder = spawn_holder(g, &running, &leave);
             let failed = g.spawn(|| -> anyhow::Result<()> { anyhow::bail!("disk full") });
             let panicked = g.spawn(|| -> anyhow::Result<()> { panic!("index 3 of 2") });
             let never = g.spawn(|| Ok(()));

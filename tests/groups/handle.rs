@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex, mpsc};
 use std::time::Duration;
 
-use crate::support::{Drops, Gate, LONG, alone, blocked, until};
+use crate::support::{Drops, Gate, LONG, alone, blocked, spawn_holder, until};
 use taskgroup::{
     CancelCause, CancelToken, Cancelled, GroupError, OnFailure, TaskGroup, TaskStatus,
 };
@@ -121,12 +121,7 @@ fn joining_a_finished_task_gives_its_value_even_in_a_cancelled_scope() -> Result
 fn joining_an_unfinished_task_in_a_cancelled_scope_is_cut_short() -> Result<(), GroupError> {
     let (running, leave) = (Gate::default(), Gate::default());
     TaskGroup::scope(|g| {
-        let task = g.spawn(|| {
-            running.open();
-            leave.wait();
-            Ok(())
-        });
-        running.wait();
+        let task = spawn_holder(g, &running, &leave);
         g.cancel();
         assert!(task.wait().is_err() && task.wait_timeout(LONG).is_err());
         assert!(task.join().is_err());
@@ -295,12 +290,7 @@ fn completion_hooks_run_once_with_the_final_status() -> Result<(), GroupError> {
     let seen = Mutex::new(Vec::new());
     let (running, leave) = (Gate::default(), Gate::default());
     TaskGroup::scope(|g| {
-        let task = g.spawn(|| {
-            running.open();
-            leave.wait();
-            Ok(())
-        });
-        running.wait();
+        let task = spawn_holder(g, &running, &leave);
         for n in 0..2 {
             let seen = &seen;
             task.on_finished(move |status| seen.lock().unwrap().push((n, status)));
@@ -331,12 +321,7 @@ fn completion_hooks_of_tasks_that_never_run_are_called_too() -> Result<(), Group
     let seen = Mutex::new(Vec::new());
     let (running, leave) = (Gate::default(), Gate::default());
     TaskGroup::builder().limit(1).scope(|g| {
-        g.spawn(|| {
-            running.open();
-            leave.wait();
-            Ok(())
-        });
-        running.wait();
+        spawn_holder(g, &running, &leave);
         let queued = g.spawn(|| Ok(()));
         queued.on_finished(|status| seen.lock().unwrap().push(status));
         g.cancel();

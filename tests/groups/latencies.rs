@@ -1,9 +1,9 @@
 //! How late tasks see their cancel and end after it: the worst of a group, with its task.
 
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{Gate, blocked, until};
+use crate::support::{self, Gate, blocked, until};
 use taskgroup::{
     CancelToken, Cancelled, GroupStats, OnFailure, TaskGroup, TaskLatency, WorstLatencies,
     checkpoint, shield, timeout,
@@ -14,22 +14,7 @@ fn stats_of<'env>(
     limit: Option<usize>,
     body: impl for<'scope> FnOnce(&'scope TaskGroup<'scope, 'env>) -> anyhow::Result<()>,
 ) -> GroupStats {
-    let stats = Arc::new(Mutex::new(None));
-    let keep = stats.clone();
-    let builder = TaskGroup::builder();
-    let builder = match limit {
-        Some(limit) => builder.limit(limit),
-        None => builder,
-    };
-    // Failures are the subject of other tests.
-    let _report = builder.scope(|g| {
-        g.on_release(move || {
-            *keep.lock().unwrap() = Some(g.stats());
-            Ok(())
-        });
-        body(g)
-    });
-    let stats = stats.lock().unwrap().take().expect("the hook has run");
+    let stats = support::stats_of(TaskGroup::builder(), limit, body);
     // Both are taken from the same ends.
     let longest = stats.worst_latencies.to_end().map(TaskLatency::latency);
     assert_eq!(longest.unwrap_or_default(), stats.cancel_latency.longest());

@@ -79,13 +79,7 @@ pub(crate) fn run_in_child_with_stderr(test: &str, stderr: impl Into<Stdio>) {
 #[cfg(unix)]
 #[track_caller]
 pub(crate) fn run_in_child_with_stderr_by(command: &mut Command, test: &str, stderr: Stdio) {
-    let output = child_output(command.stderr(stderr), test);
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && stdout.contains("1 passed"),
-        "{test}: {}, {stdout}",
-        output.status
-    );
+    assert_passed(&child_output(command.stderr(stderr), test));
 }
 
 /// Returns a standard error that takes not one byte more, with the end that nothing reads.
@@ -177,21 +171,23 @@ fn child_output(command: &mut Command, test: &str) -> Output {
     output.expect("the test binary starts")
 }
 
+/// Fails unless the test of a child process has run, and passed.
+#[track_caller]
+pub(crate) fn assert_passed(output: &Output) {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && stdout.contains("1 passed"),
+        "{}: {stdout}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// Runs `body` alone in a new process, for tests that observe the whole process.
 #[track_caller]
 pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     if is_child() {
         return body();
     }
-    let output = run_in_child(test);
-    assert!(
-        output.status.success(),
-        "{test} failed in its process:\n{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(
-        String::from_utf8_lossy(&output.stdout).contains("1 passed"),
-        "{test} is not the name of a test"
-    );
+    assert_passed(&run_in_child(test));
 }

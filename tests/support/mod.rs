@@ -15,7 +15,7 @@ use std::time::Duration;
 
 #[allow(unused_imports, reason = "each test binary uses a part of this module")]
 pub(crate) use child::*;
-use taskgroup::{Cancelled, TaskGroup};
+use taskgroup::{Builder, Cancelled, GroupStats, TaskGroup, TaskHandle};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -241,6 +241,45 @@ pub(crate) fn on_a_used_worker<T: Send>(
         }
     }
     panic!("none of the workers has come back")
+}
+
+/// Runs `body` in a scope, with a limit if there is one. Returns the stats of the group after the
+/// end of all tasks. Failures are the subject of other tests.
+pub(crate) fn stats_of<'env>(
+    builder: Builder,
+    limit: Option<usize>,
+    body: impl for<'scope> FnOnce(&'scope TaskGroup<'scope, 'env>) -> anyhow::Result<()>,
+) -> GroupStats {
+    let stats = Arc::new(Mutex::new(None));
+    let keep = stats.clone();
+    let builder = match limit {
+        Some(limit) => builder.limit(limit),
+        None => builder,
+    };
+    let _report = builder.scope(|g| {
+        g.on_release(move || {
+            *keep.lock().unwrap() = Some(g.stats());
+            Ok(())
+        });
+        body(g)
+    });
+    let stats = stats.lock().unwrap().take();
+    stats.expect("the hook has run")
+}
+
+/// Spawns a task that opens `running`, and ends when `leave` is open. Returns once it runs.
+pub(crate) fn spawn_holder<'scope>(
+    g: &'scope TaskGroup<'scope, '_>,
+    running: &'scope Gate,
+    leave: &'scope Gate,
+) -> TaskHandle<'scope, ()> {
+    let holder = g.spawn(|| {
+        running.open();
+        leave.wait();
+        Ok(())
+    });
+    running.wait();
+    holder
 }
 
 /// Lets other threads run until `condition` holds.

@@ -7,7 +7,7 @@ use std::thread;
 use taskgroup::{GroupError, TaskGroup, TaskStatus};
 
 use super::support;
-use crate::support::{Drops, Gate, LONG, alone, blocked};
+use crate::support::{Drops, Gate, LONG, alone, blocked, spawn_holder};
 
 #[test]
 fn thousands_of_tasks_that_block_in_foreign_code_all_get_threads() {
@@ -68,12 +68,7 @@ fn tasks_that_block_in_foreign_code_get_threads_also_where_no_descriptor_is_left
         "tasks_that_block_in_foreign_code_get_threads_also_where_no_descriptor_is_left";
     if !support::is_child() {
         let output = support::run_in_child_with_descriptors(TEST, 64);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success() && text.contains("1 passed"),
-            "{text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        support::assert_passed(&output);
         return;
     }
     let open: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
@@ -240,12 +235,7 @@ fn a_flood_of_cancelled_tasks_leaves_nothing_behind() -> Result<(), GroupError> 
     let (ran, drops) = (AtomicUsize::new(0), Drops::default());
     let (running, leave) = (Gate::default(), Gate::default());
     TaskGroup::builder().limit(1).scope(|g| {
-        g.spawn(|| {
-            running.open();
-            leave.wait();
-            Ok(())
-        });
-        running.wait();
+        spawn_holder(g, &running, &leave);
         for _ in 0..100_000 {
             let (own, ran) = (drops.counted(), &ran);
             g.spawn(move || {

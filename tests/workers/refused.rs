@@ -211,14 +211,7 @@ fn every_task_fails_for_which_there_is_no_thread_and_not_only_the_first() {
     }
     // The thread of the test and one worker fit, and no third thread does.
     let output = support::run_in_small_child_with_stacks(TEST, 1 << 20, 340 << 20);
-    let text = [output.stdout, output.stderr]
-        .map(|text| String::from_utf8_lossy(&text).into_owned())
-        .concat();
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{}: {text}",
-        output.status
-    );
+    support::assert_passed(&output);
 }
 
 #[test]

@@ -166,6 +166,28 @@ fn an_end_that_came_before_the_cancel_is_the_status_for_all_threads() {
     }
 }
 
+/// Waits for a child that reads its standard input. Ends it in the middle of the wait, and cancels
+/// the wait as soon as the end can be seen.
+fn cancelled_at_the_end<T: Send>(
+    process: &Process,
+    child: &mut Child,
+    token: &CancelToken,
+    wait: impl FnOnce() -> T + Send,
+) -> T {
+    std::thread::scope(|threads| {
+        let waiter = threads.spawn(|| token.run(wait));
+        until_waited_for(child);
+        // Past the first, short looks.
+        std::thread::sleep(Duration::from_millis(10));
+        drop(child.stdin.take());
+        while !process.has_ended().expect("it is a child") {
+            std::thread::yield_now();
+        }
+        token.cancel();
+        waiter.join().expect("it does not panic")
+    })
+}
+
 #[test]
 fn an_end_that_a_cancel_finds_is_the_status() {
     let token = CancelToken::new();
@@ -175,18 +197,7 @@ fn an_end_that_a_cancel_finds_is_the_status() {
         let mut cat = Command::new("cat");
         let (process, mut child) = unwatched(cat.stdin(Stdio::piped()), Ending::default());
         let token = token.child();
-        let ended = std::thread::scope(|threads| {
-            let waiter = threads.spawn(|| token.run(|| process.wait()));
-            until_waited_for(&child);
-            // Past the first, short looks.
-            std::thread::sleep(Duration::from_millis(10));
-            drop(child.stdin.take());
-            while !process.has_ended().expect("it is a child") {
-                std::thread::yield_now();
-            }
-            token.cancel();
-            waiter.join().expect("it does not panic")
-        });
+        let ended = cancelled_at_the_end(&process, &mut child, &token, || process.wait());
         assert!(ended.expect("the end came first").success());
     }
 }
@@ -323,17 +334,8 @@ fn an_end_that_a_cancel_finds_is_the_whole_output() {
         let mut cat = Command::new("cat");
         let (process, mut child) = unwatched(cat.stdin(Stdio::piped()), Ending::default());
         let token = CancelToken::new();
-        let output = std::thread::scope(|threads| {
-            let waiter = threads.spawn(|| token.run(|| collect(&process, None, None, None)));
-            until_waited_for(&child);
-            std::thread::sleep(Duration::from_millis(10));
-            drop(child.stdin.take());
-            while !process.has_ended().expect("it is a child") {
-                std::thread::yield_now();
-            }
-            token.cancel();
-            waiter.join().expect("it does not panic")
-        });
+        let collects = || collect(&process, None, None, None);
+        let output = cancelled_at_the_end(&process, &mut child, &token, collects);
         assert!(output.expect("the end came first").status.success());
     }
 }

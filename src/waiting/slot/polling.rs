@@ -21,9 +21,9 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::super::shown_wait::ShownWait;
-use super::{OnCancel, POLLING, Slot, WaitFor, Woken, time_left};
+use super::{OnCancel, POLLING, Slot, WaitFor, Woken, give_place_away, time_left};
 use crate::facade::{self, Ordering, Waker};
-use crate::workers::{self, Refusal};
+use crate::workers::Refusal;
 
 /// How often a thread without a waker looks for a cancel.
 const WITHOUT_WAKER: Duration = Duration::from_millis(10);
@@ -87,13 +87,9 @@ impl Slot {
 
             // Only once the thread is sure to block does it give its place among the workers away.
             if blocked.is_none() {
-                shown.stamp();
-                match workers::blocking() {
-                    Ok(blocking) => blocked = Some(blocking),
-                    Err(refusal) => {
-                        *refused = Some(refusal);
-                        break Woken::Refused;
-                    }
+                blocked = give_place_away(&shown, refused);
+                if blocked.is_none() {
+                    break Woken::Refused;
                 }
             }
 

@@ -5,19 +5,14 @@ use std::sync::{Mutex, mpsc};
 
 use taskgroup::{CancelToken, GroupError, SpawnErrorKind, TaskGroup, TaskStatus};
 
-use crate::support::{Drops, Gate, LONG, Peak, alone};
+use crate::support::{Drops, Gate, LONG, Peak, alone, spawn_holder};
 
 #[test]
 fn queued_tasks_start_in_the_order_of_their_spawn() -> Result<(), GroupError> {
     let order = Mutex::new(Vec::new());
     let (running, leave) = (Gate::default(), Gate::default());
     TaskGroup::builder().limit(1).scope(|g| {
-        g.spawn(|| {
-            running.open();
-            leave.wait();
-            Ok(())
-        });
-        running.wait();
+        spawn_holder(g, &running, &leave);
         for n in 0..50 {
             let order = &order;
             g.spawn(move || {
@@ -80,12 +75,7 @@ fn a_cancel_empties_the_queue() -> Result<(), GroupError> {
 fn a_queued_task_cancelled_by_its_handle_never_runs_and_the_next_does() -> Result<(), GroupError> {
     let (running, leave) = (Gate::default(), Gate::default());
     TaskGroup::builder().limit(1).scope(|g| {
-        g.spawn(|| {
-            running.open();
-            leave.wait();
-            Ok(())
-        });
-        running.wait();
+        spawn_holder(g, &running, &leave);
         let (skipped, next) = (g.spawn(|| Ok(1)), g.spawn(|| Ok(2)));
         skipped.cancel();
         leave.open();
@@ -157,12 +147,7 @@ fn try_spawn_says_full_and_takes_tasks_again_when_it_is_not() -> Result<(), Grou
     let drops = Drops::default();
     let (running, leave) = (Gate::default(), Gate::default());
     let values = TaskGroup::builder().limit(1).scope(|g| {
-        let holder = g.spawn(|| {
-            running.open();
-            leave.wait();
-            Ok(())
-        });
-        running.wait();
+        let holder = spawn_holder(g, &running, &leave);
         let own = drops.counted();
         let task = move || {
             drop(own);
