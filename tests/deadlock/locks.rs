@@ -6,21 +6,15 @@ use taskgroup::sync::{Mutex, OnceCell, RwLock};
 use taskgroup::{Cancelled, GroupError, TaskGroup};
 
 use super::support::{self, Gate, LONG};
-use super::{cross, planted, planted_with_tail};
+use super::{planted, planted_with_tail, spawn_cross};
 
 #[test]
 fn two_tasks_that_lock_crosswise() {
     let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
     let found = planted_with_tail(&["cross-a", "cross-b"], 1, || {
         TaskGroup::scope(|g| {
-            g.task()
-                .name("cross-a")
-                .dedicated()
-                .spawn(|| cross(&a, &b, &both));
-            g.task()
-                .name("cross-b")
-                .dedicated()
-                .spawn(|| cross(&b, &a, &both));
+            spawn_cross(g, "cross-a", [&a, &b], &both);
+            spawn_cross(g, "cross-b", [&b, &a], &both);
             Ok(())
         })
     });
@@ -61,18 +55,9 @@ fn three_tasks_that_lock_in_a_cycle_are_one_deadlock() {
     let tasks = ["cycle-a", "cycle-b", "cycle-c"];
     let found = planted(&tasks, || {
         TaskGroup::scope(|g| {
-            g.task()
-                .name(tasks[0])
-                .dedicated()
-                .spawn(|| cross(&a, &b, &all));
-            g.task()
-                .name(tasks[1])
-                .dedicated()
-                .spawn(|| cross(&b, &c, &all));
-            g.task()
-                .name(tasks[2])
-                .dedicated()
-                .spawn(|| cross(&c, &a, &all));
+            spawn_cross(g, tasks[0], [&a, &b], &all);
+            spawn_cross(g, tasks[1], [&b, &c], &all);
+            spawn_cross(g, tasks[2], [&c, &a], &all);
             Ok(())
         })
     });
@@ -92,14 +77,8 @@ fn tasks_that_sleep_and_read_beside_it_hide_no_deadlock() {
                 (&stream).read_exact(&mut [0])?;
                 Ok(())
             });
-            g.task()
-                .name("beside-a")
-                .dedicated()
-                .spawn(|| cross(&a, &b, &both));
-            g.task()
-                .name("beside-b")
-                .dedicated()
-                .spawn(|| cross(&b, &a, &both));
+            spawn_cross(g, "beside-a", [&a, &b], &both);
+            spawn_cross(g, "beside-b", [&b, &a], &both);
             Ok(())
         })?;
         anyhow::Ok(())
@@ -112,14 +91,8 @@ fn a_deadline_around_it_and_a_token_above_hide_no_deadlock() {
     planted(&["timed-a", "timed-b"], || {
         taskgroup::timeout(LONG, || {
             TaskGroup::scope(|g| {
-                g.task()
-                    .name("timed-a")
-                    .dedicated()
-                    .spawn(|| cross(&a, &b, &both));
-                g.task()
-                    .name("timed-b")
-                    .dedicated()
-                    .spawn(|| cross(&b, &a, &both));
+                spawn_cross(g, "timed-a", [&a, &b], &both);
+                spawn_cross(g, "timed-b", [&b, &a], &both);
                 Ok(())
             })?;
             anyhow::Ok(())

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use taskgroup::deadlock::{self, Certainty, Deadlock, DeadlockPolicy};
 use taskgroup::sync::Mutex;
-use taskgroup::{CancelToken, GroupError, GroupSnapshot, TaskGroup, TaskState, snapshot};
+use taskgroup::{
+    CancelToken, GroupError, GroupSnapshot, TaskGroup, TaskHandle, TaskState, snapshot,
+};
 
 use support::{Gate, LONG, until, watch};
 
@@ -173,6 +175,18 @@ fn cross(first: &Mutex<()>, second: &Mutex<()>, both: &Barrier) -> anyhow::Resul
     both.wait();
     drop(second.lock()?);
     Ok(())
+}
+
+/// Spawns a task of this name, on a thread of its own, that locks both of these in turn.
+#[track_caller]
+fn spawn_cross<'scope>(
+    g: &'scope TaskGroup<'scope, '_>,
+    name: &str,
+    [first, second]: [&'scope Mutex<()>; 2],
+    both: &'scope Barrier,
+) -> TaskHandle<'scope, ()> {
+    let task = g.task().name(name.to_owned()).dedicated();
+    task.spawn(move || cross(first, second, both))
 }
 
 /// Searches all the time while `work` runs, and fails if a deadlock has one of these tasks.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use taskgroup::sync::{Mutex, RwLock};
 use taskgroup::{CancelToken, TaskGroup};
 
-use super::{cross, find_none, quiet, searched, until_asleep};
+use super::{find_none, quiet, searched, spawn_cross, until_asleep};
 
 #[test]
 fn locks_that_are_handed_on_are_no_phantom() {
@@ -96,14 +96,8 @@ fn a_cancel_that_is_on_its_way_ends_the_deadlock() {
             threads.spawn(|| {
                 token.run(|| {
                     TaskGroup::scope(|g| {
-                        g.task()
-                            .name("on-its-way")
-                            .dedicated()
-                            .spawn(|| cross(&a, &b, &both));
-                        g.task()
-                            .name("on-its-way")
-                            .dedicated()
-                            .spawn(|| cross(&b, &a, &both));
+                        spawn_cross(g, "on-its-way", [&a, &b], &both);
+                        spawn_cross(g, "on-its-way", [&b, &a], &both);
                         Ok(())
                     })
                 })

@@ -10,7 +10,7 @@ use taskgroup::sync::{Event, Mutex};
 use taskgroup::{CancelCause, CancelToken, TaskGroup, snapshot};
 
 use super::support::{self, Bomb, Gate, LONG, alone, until};
-use super::{cross, names};
+use super::{cross, names, spawn_cross};
 
 #[test]
 fn a_deadlock_in_which_nothing_moves_any_more_is_reported_once() {
@@ -36,24 +36,12 @@ fn a_deadlock_in_which_nothing_moves_any_more_is_reported_once() {
             let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
             let (c, d, later) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
             TaskGroup::scope(|g| {
-                g.task()
-                    .name("once-a")
-                    .dedicated()
-                    .spawn(|| cross(&a, &b, &both));
-                g.task()
-                    .name("once-b")
-                    .dedicated()
-                    .spawn(|| cross(&b, &a, &both));
+                spawn_cross(g, "once-a", [&a, &b], &both);
+                spawn_cross(g, "once-b", [&b, &a], &both);
                 assert_eq!(reports.recv_timeout(LONG).unwrap(), ["once-a", "once-b"]);
                 // Found again by each search until the next is found, and not reported again.
-                g.task()
-                    .name("later-a")
-                    .dedicated()
-                    .spawn(|| cross(&c, &d, &later));
-                g.task()
-                    .name("later-b")
-                    .dedicated()
-                    .spawn(|| cross(&d, &c, &later));
+                spawn_cross(g, "later-a", [&c, &d], &later);
+                spawn_cross(g, "later-b", [&d, &c], &later);
                 assert_eq!(reports.recv_timeout(LONG).unwrap(), ["later-a", "later-b"]);
                 assert_eq!(reports.try_recv(), Err(mpsc::TryRecvError::Empty));
                 g.cancel();
@@ -82,10 +70,7 @@ fn the_default_report_is_one_block_on_stderr() {
         };
         tracing::subscriber::set_global_default(listener).expect("it is the first");
         TaskGroup::scope(|g| {
-            g.task()
-                .name("shown")
-                .dedicated()
-                .spawn(|| cross(&a, &b, &both));
+            spawn_cross(g, "shown", [&a, &b], &both);
             g.task().dedicated().spawn(|| cross(&b, &a, &both));
             reported.wait();
             g.cancel();
@@ -151,14 +136,8 @@ fn the_policy_cancels_the_innermost_group_and_no_other() {
             TaskGroup::scope(|outer| {
                 let sibling = outer.task().dedicated().spawn(|| Ok(over.wait()?));
                 let inner = TaskGroup::scope(|g| {
-                    g.task()
-                        .name("cut-a")
-                        .dedicated()
-                        .spawn(|| cross(&a, &b, &both));
-                    g.task()
-                        .name("cut-b")
-                        .dedicated()
-                        .spawn(|| cross(&b, &a, &both));
+                    spawn_cross(g, "cut-a", [&a, &b], &both);
+                    spawn_cross(g, "cut-b", [&b, &a], &both);
                     Ok(g.token().wait()?)
                 });
                 let inner = inner.unwrap_err();

@@ -10,7 +10,7 @@ use taskgroup::sync::{Condvar, Event, Mutex, Promise, RwLock, Semaphore};
 use taskgroup::{CancelToken, TaskGroup};
 
 use super::support::{self, Gate, LONG};
-use super::{cross, find_none, innocent, quiet};
+use super::{cross, find_none, innocent, quiet, spawn_cross};
 
 /// A task holds a lock in `wait`, and another waits for the lock.
 fn holder_in(names: [&'static str; 2], wait: impl Fn() -> anyhow::Result<()> + Send + Sync) {
@@ -301,10 +301,7 @@ fn a_holder_that_tries_the_other_lock_is_no_deadlock() {
     let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
     innocent(&["waits-for-one-that-tries"], || {
         TaskGroup::scope(|g| {
-            g.task()
-                .name("waits-for-one-that-tries")
-                .dedicated()
-                .spawn(|| cross(&a, &b, &both));
+            spawn_cross(g, "waits-for-one-that-tries", [&a, &b], &both);
             g.task().dedicated().spawn(|| {
                 let _held = b.lock()?;
                 both.wait();

@@ -13,7 +13,7 @@ use taskgroup::{CancelToken, Ready, TaskGroup, TaskHandle};
 use super::support::{Gate, alone};
 use super::{
     cross, find, find_none, find_with_tail, lock_in_a_task, planted, planted_with_tail, quiet,
-    race_on_workers, until_asleep,
+    race_on_workers, spawn_cross, until_asleep,
 };
 
 #[test]
@@ -438,10 +438,7 @@ fn threads_that_wait_for_a_deadlock_are_listed_apart() {
                 TaskGroup::scope(|g| {
                     let first = g.task().name("head-a").dedicated();
                     let first = first.spawn(|| cross(&a, &b, &both));
-                    g.task()
-                        .name("head-b")
-                        .dedicated()
-                        .spawn(|| cross(&b, &a, &both));
+                    spawn_cross(g, "head-b", [&b, &a], &both);
                     until_asleep(&["head-a", "head-b"]);
                     for _ in 0..20 {
                         g.task().name("tail-lock").dedicated().spawn(|| {
