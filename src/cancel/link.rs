@@ -77,10 +77,10 @@ impl Node {
         kind: Kind,
         observer: Option<Weak<dyn Observer>>,
     ) -> Arc<Self> {
-        let mut list = Vec::new();
-        for node in parents {
-            list.push(Parent::new(node.clone()));
-        }
+        // Nearly always one: the room for more would be given back at once.
+        let parents = parents.into_iter();
+        let mut list = Vec::with_capacity(parents.size_hint().0);
+        list.extend(parents.map(|node| Parent::new(node.clone())));
 
         if list.is_empty() {
             return at_its_place(|| Self::new(Box::default(), kind, observer, 0));
