@@ -133,7 +133,7 @@ fn limited(option: &str, limit: u64) -> Command {
     shell
 }
 
-/// Returns the beginning of a command whose program sees no /proc, if the system allows that.
+/// Returns the beginning of a command for a program that sees no /proc, if the system allows it.
 #[cfg(target_os = "linux")]
 pub(crate) fn without_proc() -> Option<Command> {
     let isolated = || {

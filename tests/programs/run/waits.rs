@@ -96,7 +96,7 @@ impl Frame {
         })
     }
 
-    /// A wait that only a cancel ends, by a call whose error can say something else as well.
+    /// A wait that only a cancel ends, by a call with an error that can also say something else.
     fn forever_by(&self, name: &'static str, call: impl FnOnce() -> Result) -> Result {
         let begin = self.now();
         let result = call();
