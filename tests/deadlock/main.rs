@@ -1,25 +1,25 @@
 //! Threads that wait for each other, and waits that only look like a deadlock.
 
+#[path = "../support/deadlocks.rs"]
+mod deadlocks;
 mod locks;
 mod moving;
-mod policy;
 mod still;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;
 
 use std::collections::BTreeSet;
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Barrier, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use taskgroup::deadlock::{self, Certainty, Deadlock, DeadlockPolicy};
 use taskgroup::sync::Mutex;
-use taskgroup::{
-    CancelToken, GroupError, GroupSnapshot, TaskGroup, TaskHandle, TaskState, snapshot,
-};
+use taskgroup::{CancelToken, GroupError, GroupSnapshot, TaskGroup, TaskState, snapshot};
 
+use deadlocks::{cross, names, spawn_cross};
 use support::{Gate, LONG, until, watch};
 
 /// Deadlocks are planted here, so the thread that looks for them must not end the process.
@@ -27,12 +27,6 @@ fn quiet() -> support::Watch {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| deadlock::set_policy(DeadlockPolicy::Ignore));
     watch()
-}
-
-/// Returns the names of the tasks in a deadlock.
-fn names(found: &Deadlock) -> BTreeSet<&str> {
-    let tasks = found.threads().iter();
-    tasks.filter_map(|thread| thread.task_name()).collect()
 }
 
 /// Searches until there is a deadlock of exactly the tasks with these names, beside bodies and
@@ -167,26 +161,6 @@ fn innocent<T: Send>(tasks: &[&str], plant: impl FnOnce() -> T + Send) {
         until_asleep(tasks);
         (0..3).for_each(|_| find_none(tasks));
     });
-}
-
-/// Locks `first`, waits for the others at `both`, and locks `second`.
-fn cross(first: &Mutex<()>, second: &Mutex<()>, both: &Barrier) -> anyhow::Result<()> {
-    let _first = first.lock()?;
-    both.wait();
-    drop(second.lock()?);
-    Ok(())
-}
-
-/// Spawns a task of this name, on a thread of its own, that locks both of these in turn.
-#[track_caller]
-fn spawn_cross<'scope>(
-    g: &'scope TaskGroup<'scope, '_>,
-    name: &str,
-    [first, second]: [&'scope Mutex<()>; 2],
-    both: &'scope Barrier,
-) -> TaskHandle<'scope, ()> {
-    let task = g.task().name(name.to_owned()).dedicated();
-    task.spawn(move || cross(first, second, both))
 }
 
 /// Searches all the time while `work` runs, and fails if a deadlock has one of these tasks.

@@ -1,5 +1,6 @@
 //! A subscriber that keeps all that it is told: spans with their parents, the threads' stacks of
 //! entered spans, and events.
+#![allow(dead_code, reason = "each test binary uses a part of this module")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

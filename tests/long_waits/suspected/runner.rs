@@ -5,11 +5,12 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio, exit};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use libtest_mimic::Trial;
 use taskgroup::deadlock::{self, DeadlockPolicy};
 
 use super::cases::Case;
@@ -21,58 +22,26 @@ const CASE: &str = "TASKGROUP_TEST_CASE";
 /// How long all threads sleep before a deadlock is suspected.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// How many cases run at once.
-const SIDE_BY_SIDE: usize = 4;
-
-pub(super) fn main() {
-    if let Ok(name) = env::var(CASE) {
-        return run_case(&name);
-    }
-
-    let filter = env::args()
-        .skip(1)
-        .find(|argument| !argument.starts_with('-'));
-    let is_listing = env::args().any(|argument| argument == "--list");
+/// Returns a trial for each case.
+pub(crate) fn trials() -> impl Iterator<Item = Trial> {
     let all = FOUND.iter().map(|(name, _)| (*name, true));
     let all = all.chain(SILENT.iter().map(|(name, _)| (*name, false)));
-    let wanted = |name: &str| {
-        filter
-            .as_ref()
-            .is_none_or(|part| name.contains(part.as_str()))
-    };
-    let cases: Vec<_> = all.filter(|(name, _)| wanted(name)).collect();
-    if is_listing {
-        cases.iter().for_each(|(name, _)| println!("{name}: test"));
-        return;
-    }
-
-    // Most of the time of a case goes by in sleep.
-    let mut failed = 0;
-    for some in cases.chunks(SIDE_BY_SIDE) {
-        let results = thread::scope(|threads| {
-            let watch = |(name, is_deadlock): &(&'static str, bool)| {
-                let (name, is_deadlock) = (*name, *is_deadlock);
-                (name, threads.spawn(move || watch_case(name, is_deadlock)))
-            };
-            let watches: Vec<_> = some.iter().map(watch).collect();
-            let join = |(name, watch): (_, thread::ScopedJoinHandle<'_, _>)| {
-                (name, watch.join().expect("it returns its failure"))
-            };
-            watches.into_iter().map(join).collect::<Vec<_>>()
-        });
-        for (name, result) in results {
-            failed += usize::from(result.is_err());
-            let text = result.map_or_else(|error| format!("FAILED: {error}"), |()| "ok".into());
-            println!("test {name} ... {text}");
-        }
-    }
-    if failed != 0 {
-        exit(101);
-    }
+    all.map(|(name, is_deadlock)| {
+        let trial = move || Ok(watch_case(name, is_deadlock)?);
+        Trial::test(format!("suspected::{name}"), trial)
+    })
 }
 
-/// Runs a case on the main thread of this process.
-fn run_case(name: &str) {
+/// Runs a case on the main thread of this process, if it was started for one.
+pub(crate) fn run_case() -> bool {
+    let Ok(name) = env::var(CASE) else {
+        return false;
+    };
+    run(&name);
+    true
+}
+
+fn run(name: &str) {
     deadlock::set_policy(DeadlockPolicy::Ignore);
     let quiet_for = match name {
         A_LONG_QUIET_TIME => Duration::from_secs(60),

@@ -1,8 +1,5 @@
 //! Stalled scopes in processes of their own: the default output, a policy that aborts, and
 //! processes that were stopped or are traced.
-#![cfg(target_os = "linux")]
-
-mod support;
 
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -14,11 +11,21 @@ use std::time::Duration;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{
+use taskgroup::{GroupSnapshot, StallPolicy, TaskGroup, TaskState, on_stall, snapshot};
+
+use crate::support::{
     Gate, LONG, Listener, is_child, run_in_child, run_in_child_with_stderr,
-    run_in_child_with_stderr_by, test_in_child, this_test, unread_stderr,
+    run_in_child_with_stderr_by, test_in_child, this_test, unread_stderr, until,
 };
-use taskgroup::{StallPolicy, TaskGroup, on_stall};
+
+trials![
+    the_default_is_one_warning_and_one_block_on_stderr,
+    a_closed_stderr_loses_the_block_and_nothing_else,
+    a_stderr_that_nothing_reads_keeps_no_task,
+    the_abort_policy_aborts_after_the_report,
+    a_process_that_was_stopped_gets_the_whole_delay_again,
+    nothing_is_reported_while_a_debugger_has_the_process,
+];
 
 const SOON: Duration = Duration::from_millis(40);
 
@@ -72,7 +79,6 @@ fn stall_with_the_default_output() {
     assert!(events.recv_timeout(SOON * 4).is_err());
 }
 
-#[test]
 fn the_default_is_one_warning_and_one_block_on_stderr() {
     const TEST: &str = "the_default_is_one_warning_and_one_block_on_stderr";
     if is_child() {
@@ -86,7 +92,7 @@ fn the_default_is_one_warning_and_one_block_on_stderr() {
     let first = lines.iter().position(|line| line.contains("has not ended"));
     let first = first.unwrap_or_else(|| panic!("{stderr}"));
     assert!(
-        lines[first].starts_with("scope `quiet` (tests/stall_output.rs:"),
+        lines[first].starts_with("scope `quiet` (tests/long_waits/stall_output.rs:"),
         "{stderr}"
     );
     assert!(
@@ -101,7 +107,6 @@ fn the_default_is_one_warning_and_one_block_on_stderr() {
     assert_eq!(ends.count(), 1, "{stderr}");
 }
 
-#[test]
 fn a_closed_stderr_loses_the_block_and_nothing_else() {
     const TEST: &str = "a_closed_stderr_loses_the_block_and_nothing_else";
     if is_child() {
@@ -115,7 +120,6 @@ fn a_closed_stderr_loses_the_block_and_nothing_else() {
     run_in_child_with_stderr_by(&mut shell, TEST, Stdio::null());
 }
 
-#[test]
 fn a_stderr_that_nothing_reads_keeps_no_task() {
     const TEST: &str = "a_stderr_that_nothing_reads_keeps_no_task";
     if is_child() {
@@ -126,13 +130,18 @@ fn a_stderr_that_nothing_reads_keeps_no_task() {
     run_in_child_with_stderr(TEST, full);
 }
 
-#[test]
 fn the_abort_policy_aborts_after_the_report() {
     const TEST: &str = "the_abort_policy_aborts_after_the_report";
     if is_child() {
         let builder = TaskGroup::builder().name("aborts").stall_after(SOON);
         let outcome = builder.stall_policy(StallPolicy::Abort).scope(|g| {
-            g.cancel();
+            // The report says what the body does, so it has to sleep before the cancel.
+            let is_asleep = |seen: &GroupSnapshot| seen.body().state() == TaskState::Foreign;
+            g.task().dedicated().spawn(move || {
+                until(|| snapshot().all_groups().any(is_asleep));
+                g.cancel();
+                Ok(())
+            });
             thread::sleep(LONG);
             Ok::<_, anyhow::Error>(())
         });
@@ -150,7 +159,6 @@ fn the_abort_policy_aborts_after_the_report() {
     assert!(stderr.contains("blocked in clock_nanosleep"), "{stderr}");
 }
 
-#[test]
 fn a_process_that_was_stopped_gets_the_whole_delay_again() {
     const TEST: &str = "a_process_that_was_stopped_gets_the_whole_delay_again";
     const DELAY: Duration = Duration::from_secs(2);
@@ -182,7 +190,6 @@ fn a_process_that_was_stopped_gets_the_whole_delay_again() {
     assert!(child.wait().expect("it is a child").success(), "{said}");
 }
 
-#[test]
 fn nothing_is_reported_while_a_debugger_has_the_process() {
     const TEST: &str = "nothing_is_reported_while_a_debugger_has_the_process";
     if is_child() {

@@ -9,10 +9,27 @@ use taskgroup::deadlock::{self, DeadlockPolicy};
 use taskgroup::sync::{Event, Mutex};
 use taskgroup::{CancelCause, CancelToken, TaskGroup, snapshot};
 
-use super::support::{self, Bomb, Gate, LONG, alone, until};
-use super::{cross, names, spawn_cross};
+use crate::deadlocks::{cross, names, spawn_cross};
+use crate::support::{self, Bomb, Gate, LONG, alone, until};
 
-#[test]
+trials![
+    a_deadlock_in_which_nothing_moves_any_more_is_reported_once,
+    the_default_report_is_one_block_on_stderr,
+    with_a_hook_there_is_no_other_report,
+    the_policy_cancels_the_innermost_group_and_no_other,
+    a_hook_that_panics_or_uses_the_crate_ends_no_search,
+    a_panic_in_the_destructor_of_a_hook_that_was_taken_back_ends_no_search,
+    a_deadlock_of_a_thread_that_holds_stderr_is_cancelled,
+    a_deadlock_of_a_thread_that_a_hook_or_the_subscriber_waits_for_is_cancelled,
+    #[cfg(unix)]
+    a_deadlock_is_cancelled_although_nothing_reads_stderr,
+    #[cfg(unix)]
+    a_hook_that_waits_for_a_thread_of_the_deadlock_keeps_no_abort,
+    #[cfg(unix)]
+    a_variable_of_the_environment_makes_a_deadlock_end_the_process,
+    a_deadlock_that_no_cancel_can_end_cancels_no_group,
+];
+
 fn a_deadlock_in_which_nothing_moves_any_more_is_reported_once() {
     alone(
         "a_deadlock_in_which_nothing_moves_any_more_is_reported_once",
@@ -52,7 +69,6 @@ fn a_deadlock_in_which_nothing_moves_any_more_is_reported_once() {
     );
 }
 
-#[test]
 fn the_default_report_is_one_block_on_stderr() {
     const NAME: &str = "the_default_report_is_one_block_on_stderr";
     if support::is_child() {
@@ -94,7 +110,6 @@ fn the_default_report_is_one_block_on_stderr() {
     }
 }
 
-#[test]
 fn with_a_hook_there_is_no_other_report() {
     const NAME: &str = "with_a_hook_there_is_no_other_report";
     if support::is_child() {
@@ -119,7 +134,6 @@ fn with_a_hook_there_is_no_other_report() {
     assert!(!text.contains("taskgroup: deadlock"), "{text}");
 }
 
-#[test]
 fn the_policy_cancels_the_innermost_group_and_no_other() {
     alone(
         "the_policy_cancels_the_innermost_group_and_no_other",
@@ -162,7 +176,6 @@ fn the_policy_cancels_the_innermost_group_and_no_other() {
     );
 }
 
-#[test]
 fn a_hook_that_panics_or_uses_the_crate_ends_no_search() {
     alone(
         "a_hook_that_panics_or_uses_the_crate_ends_no_search",
@@ -219,7 +232,6 @@ fn ends_by_a_cancel<T>(hold: impl FnOnce() -> T + Send) {
     );
 }
 
-#[test]
 fn a_panic_in_the_destructor_of_a_hook_that_was_taken_back_ends_no_search() {
     const NAME: &str = "a_panic_in_the_destructor_of_a_hook_that_was_taken_back_ends_no_search";
     alone(NAME, || {
@@ -247,7 +259,6 @@ fn a_panic_in_the_destructor_of_a_hook_that_was_taken_back_ends_no_search() {
     });
 }
 
-#[test]
 fn a_deadlock_of_a_thread_that_holds_stderr_is_cancelled() {
     alone(
         "a_deadlock_of_a_thread_that_holds_stderr_is_cancelled",
@@ -258,7 +269,6 @@ fn a_deadlock_of_a_thread_that_holds_stderr_is_cancelled() {
     );
 }
 
-#[test]
 fn a_deadlock_of_a_thread_that_a_hook_or_the_subscriber_waits_for_is_cancelled() {
     const NAME: &str =
         "a_deadlock_of_a_thread_that_a_hook_or_the_subscriber_waits_for_is_cancelled";
@@ -286,7 +296,6 @@ fn a_deadlock_of_a_thread_that_a_hook_or_the_subscriber_waits_for_is_cancelled()
 }
 
 #[cfg(unix)]
-#[test]
 fn a_deadlock_is_cancelled_although_nothing_reads_stderr() {
     const NAME: &str = "a_deadlock_is_cancelled_although_nothing_reads_stderr";
     if support::is_child() {
@@ -299,7 +308,6 @@ fn a_deadlock_is_cancelled_although_nothing_reads_stderr() {
 
 /// A hook that never returns.
 #[cfg(unix)]
-#[test]
 fn a_hook_that_waits_for_a_thread_of_the_deadlock_keeps_no_abort() {
     use std::os::unix::process::ExitStatusExt;
     const NAME: &str = "a_hook_that_waits_for_a_thread_of_the_deadlock_keeps_no_abort";
@@ -334,7 +342,6 @@ fn a_hook_that_waits_for_a_thread_of_the_deadlock_keeps_no_abort() {
 
 /// The variable is read where the first thread waits: no other call starts the search.
 #[cfg(unix)]
-#[test]
 fn a_variable_of_the_environment_makes_a_deadlock_end_the_process() {
     use std::os::unix::process::ExitStatusExt;
     const NAME: &str = "a_variable_of_the_environment_makes_a_deadlock_end_the_process";
@@ -355,7 +362,6 @@ fn a_variable_of_the_environment_makes_a_deadlock_end_the_process() {
     assert!(text.contains("; the process aborts now"), "{text}");
 }
 
-#[test]
 fn a_deadlock_that_no_cancel_can_end_cancels_no_group() {
     alone("a_deadlock_that_no_cancel_can_end_cancels_no_group", || {
         let (report, reports) = mpsc::channel();
@@ -396,40 +402,4 @@ fn a_deadlock_that_no_cancel_can_end_cancels_no_group() {
         assert!(!token.is_cancelled());
         // The threads of the first stay, and end with the process.
     });
-}
-
-/// The thread that searches ends after ten seconds without a wait.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_search_that_has_ended_begins_again_with_the_next_wait() {
-    fn searches() -> bool {
-        let threads = std::fs::read_dir("/proc/self/task").expect("there is a /proc");
-        threads.into_iter().any(|thread| {
-            let name = thread.map(|thread| std::fs::read_to_string(thread.path().join("comm")));
-            // A thread may end while they are listed.
-            name.is_ok_and(|name| name.is_ok_and(|name| name.starts_with("taskgroup-deadl")))
-        })
-    }
-
-    alone(
-        "a_search_that_has_ended_begins_again_with_the_next_wait",
-        || {
-            let found = Arc::new(Gate::default());
-            let opens = found.clone();
-            let _hook = deadlock::on_found(move |_| opens.open());
-            deadlock::set_policy(DeadlockPolicy::Report);
-            until(searches);
-            until(|| !searches());
-
-            let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
-            TaskGroup::scope(|g| {
-                g.task().dedicated().spawn(|| cross(&a, &b, &both));
-                g.task().dedicated().spawn(|| cross(&b, &a, &both));
-                found.wait();
-                g.cancel();
-                Ok(())
-            })
-            .unwrap();
-        },
-    );
 }
