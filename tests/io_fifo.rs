@@ -13,15 +13,16 @@ mod support;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use blocked::when_blocked;
 use descriptors::{MUCH, assert_cancelled, cancelled_inside, fill, in_a_cancelled_scope};
 use folder::Folder;
 use rustix::fs::{Mode, OFlags, fcntl_getfl};
-use support::watch;
-use taskgroup::TaskGroup;
+use support::{until, watch};
 use taskgroup::io::{self, open_fifo};
+use taskgroup::{CancelToken, TaskGroup};
 
 fn reads() -> OpenOptions {
     OpenOptions::new().read(true).clone()
@@ -173,4 +174,101 @@ fn a_fifo_that_is_standard_input_of_others_needs_no_flag() {
     }
     assert_eq!((&fifo).read(&mut [0; 4096]).unwrap(), 4096);
     assert_cancelled(cancelled_inside(|| writer.write_all(&vec![0; MUCH])));
+}
+
+/// Each of several readers sees the byte, and one takes it. The others must not be held in a read
+/// that no cancel ends.
+#[test]
+fn a_byte_that_another_reader_of_a_fifo_takes_holds_no_read() {
+    const READERS: usize = 4;
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.fifo();
+    let both = || File::options().read(true).write(true).open(&path).unwrap();
+    let mut writer = both();
+
+    for _ in 0..200 {
+        let token = CancelToken::new();
+        let taken = AtomicUsize::new(0);
+        thread::scope(|threads| {
+            for _ in 0..READERS {
+                // A description of its own, like that of another process.
+                let mut reader = io::PipeReader::from(OwnedFd::from(both()));
+                when_blocked(threads, || {
+                    let read = token.run(move || reader.read(&mut [0; 4]));
+                    taken.fetch_add(read.map_or(0, |_| 1), Ordering::Relaxed);
+                });
+            }
+            writer.write_all(b"x").unwrap();
+            until(|| taken.load(Ordering::Relaxed) == 1);
+            token.cancel();
+        });
+        assert_eq!(taken.into_inner(), 1);
+    }
+}
+
+/// Each of several writers sees the room, and one fills it.
+#[test]
+fn room_that_another_writer_of_a_fifo_fills_holds_no_write() {
+    const WRITERS: usize = 4;
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.fifo();
+    let both = || File::options().read(true).write(true).open(&path).unwrap();
+    let mut reader = both();
+    fill(&reader);
+
+    for _ in 0..200 {
+        let token = CancelToken::new();
+        let written = AtomicUsize::new(0);
+        thread::scope(|threads| {
+            for _ in 0..WRITERS {
+                let mut writer = io::PipeWriter::from(OwnedFd::from(both()));
+                when_blocked(threads, || {
+                    let write = token.run(move || writer.write(&[0; 4096]));
+                    written.fetch_add(write.unwrap_or(0), Ordering::Relaxed);
+                });
+            }
+            reader.read_exact(&mut [0; 4096]).unwrap();
+            until(|| written.load(Ordering::Relaxed) == 4096);
+            token.cancel();
+        });
+        assert_eq!(written.into_inner(), 4096);
+    }
+}
+
+/// The description that is read in its place is closed with it, also where it is given away.
+#[test]
+fn the_end_of_a_fifo_is_closed_with_its_handle() {
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.fifo();
+    let open_to_write = || {
+        let nonblocking = OFlags::WRONLY | OFlags::NONBLOCK;
+        rustix::fs::open(&path, nonblocking, Mode::empty())
+    };
+    let open_to_read = || {
+        let nonblocking = OFlags::RDONLY | OFlags::NONBLOCK;
+        rustix::fs::open(&path, nonblocking, Mode::empty()).unwrap()
+    };
+
+    for gives_away in [false, true] {
+        let mut reader = io::PipeReader::from(open_to_read());
+        let mut writer = io::PipeWriter::from(open_to_write().unwrap());
+        writer.write_all(b"x").unwrap();
+        assert_eq!(reader.read(&mut [0; 4]).unwrap(), 1);
+        assert_cancelled(cancelled_inside(|| reader.read(&mut [0; 4])));
+        let mut clone = reader.try_clone().unwrap();
+        assert_cancelled(cancelled_inside(|| clone.read(&mut [0; 4])));
+        drop(writer);
+        assert_eq!(reader.read(&mut [0; 4]).unwrap(), 0);
+
+        drop(clone);
+        if gives_away {
+            drop(OwnedFd::from(reader));
+        } else {
+            drop(reader);
+        }
+        assert_eq!(open_to_write().unwrap_err(), rustix::io::Errno::NXIO);
+    }
 }

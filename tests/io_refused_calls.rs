@@ -23,7 +23,8 @@ use std::thread;
 use blocked::{cancelled_while_blocked, the_cancel, when_blocked};
 use descriptors::terminal;
 use nix::libc::{
-    O_CLOEXEC, SYS_eventfd2, SYS_flock, SYS_openat, SYS_ppoll, SYS_preadv2, SYS_pwritev2,
+    O_CLOEXEC, O_NONBLOCK, SYS_eventfd2, SYS_flock, SYS_openat, SYS_ppoll, SYS_preadv2,
+    SYS_pwritev2,
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
@@ -91,34 +92,54 @@ fn a_read_waits_and_is_cancelled() {
 }
 
 /// The flag of a call that must not block is unknown to some systems and emulations of one, and
-/// filters forbid the calls that take it. A pipe is polled there, before each call.
+/// filters forbid the calls that take it. A pipe is opened once more there.
 #[test]
 fn a_pipe_does_without_the_flag_of_its_calls() {
-    let _watch = watch();
     for answer in [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL, Errno::PERM] {
-        refused(&[SYS_preadv2, SYS_pwritev2], answer, || {
-            let (mut reader, mut writer) = pipe().unwrap();
-            let flags = ReadWriteFlags::NOWAIT;
-            let read = preadv2(&reader, &mut [IoSliceMut::new(&mut [0])], u64::MAX, flags);
-            let written = pwritev2(&writer, &[IoSlice::new(b"x")], u64::MAX, flags);
-            // glibc gives its own answer for a call that is unknown to the system.
-            for refusal in [read.unwrap_err(), written.unwrap_err()] {
-                let is_of_glibc = answer == Errno::NOSYS && refusal == Errno::OPNOTSUPP;
-                assert!(refusal == answer || is_of_glibc, "{refusal}");
-            }
-
-            a_read_waits_and_is_cancelled();
-
-            // More than fits: all that has room is written, and the cancel ends the rest.
-            let much = vec![7; 1 << 20];
-            the_cancel(cancelled_while_blocked(|| writer.write_all(&much)));
-            drop(writer);
-            let mut there = Vec::new();
-            reader.read_to_end(&mut there).unwrap();
-            assert!(!there.is_empty() && there.len() < much.len());
-            assert!(there.iter().all(|&byte| byte == 7));
-        });
+        a_pipe_does_without(Vec::new(), answer);
     }
+}
+
+/// Where it cannot be opened either, a pipe is polled before each call.
+#[test]
+fn a_pipe_that_cannot_be_opened_again_does_without_the_flag_of_its_calls() {
+    let is_nonblocking = SeccompCondition::new(
+        2,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(O_NONBLOCK as u64),
+        O_NONBLOCK as u64,
+    );
+    let rule = SeccompRule::new(vec![is_nonblocking.unwrap()]).unwrap();
+    a_pipe_does_without(vec![(SYS_openat, vec![rule])], Errno::OPNOTSUPP);
+}
+
+/// Fails unless pipes work without the calls that take the flag, and without those of the rules.
+#[track_caller]
+fn a_pipe_does_without(mut rules: Vec<(i64, Vec<SeccompRule>)>, answer: Errno) {
+    let _watch = watch();
+    rules.extend([SYS_preadv2, SYS_pwritev2].map(|call| (call, Vec::new())));
+    refused_if(rules, answer, || {
+        let (mut reader, mut writer) = pipe().unwrap();
+        let flags = ReadWriteFlags::NOWAIT;
+        let read = preadv2(&reader, &mut [IoSliceMut::new(&mut [0])], u64::MAX, flags);
+        let written = pwritev2(&writer, &[IoSlice::new(b"x")], u64::MAX, flags);
+        // glibc gives its own answer for a call that is unknown to the system.
+        for refusal in [read.unwrap_err(), written.unwrap_err()] {
+            let is_of_glibc = answer == Errno::NOSYS && refusal == Errno::OPNOTSUPP;
+            assert!(refusal == answer || is_of_glibc, "{refusal}");
+        }
+
+        a_read_waits_and_is_cancelled();
+
+        // More than fits: all that has room is written, and the cancel ends the rest.
+        let much = vec![7; 1 << 20];
+        the_cancel(cancelled_while_blocked(|| writer.write_all(&much)));
+        drop(writer);
+        let mut there = Vec::new();
+        reader.read_to_end(&mut there).unwrap();
+        assert!(!there.is_empty() && there.len() < much.len());
+        assert!(there.iter().all(|&byte| byte == 7));
+    });
 }
 
 /// A clone knows what the system has refused to the first, and does not ask again.

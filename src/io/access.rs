@@ -2,14 +2,20 @@
 
 use std::io::{self, IoSlice, IoSliceMut, IsTerminal};
 use std::os::fd::BorrowedFd;
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+#[cfg(target_os = "linux")]
+use rustix::fs::Mode;
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags};
 
 use crate::cancel::{Cancelled, context};
-use crate::facade::{AtomicU8, Ordering};
+use crate::facade::Once;
 use crate::readiness::{Interest, Patience, retry};
 use crate::waiting::WaitKind;
 
@@ -243,26 +249,50 @@ fn is_stream(socket: BorrowedFd<'_>) -> bool {
 #[derive(Debug)]
 pub(super) struct Access {
     way: Way,
-    /// 1 once the system has refused the flag of [`Way::NoWait`] for this descriptor, as Linux does
-    /// for a FIFO. Relaxed: at worst another thread asks too.
-    refused: AtomicU8,
+    /// Set once the system has refused the flag of [`Way::NoWait`] for this descriptor, as Linux
+    /// does for a FIFO.
+    instead: Once<Instead>,
+}
+
+/// What takes the place of [`Way::NoWait`].
+#[derive(Clone, Debug)]
+enum Instead {
+    /// The file was opened once more, nonblocking. Another reader or writer may be quicker between
+    /// the wait and the call, and a call on the first description would block then.
+    #[cfg(target_os = "linux")]
+    Own(Arc<OwnedFd>),
+    /// It could not be opened: this process may not, or has no descriptor left.
+    Polled,
 }
 
 impl Access {
     pub(super) fn new(way: Way) -> Self {
         Access {
             way,
-            refused: AtomicU8::new(0),
+            instead: Once::new(),
         }
     }
 
-    pub(super) fn way(&self) -> Way {
-        if self.refused.load(Ordering::Relaxed) == 0 {
-            return self.way;
+    /// Returns the access by another descriptor of the same description.
+    pub(super) fn of_clone(&self) -> Self {
+        let clone = Access::new(self.way);
+        if let Some(instead) = self.instead.get() {
+            // Only this thread has the clone.
+            let _ = clone.instead.set(instead.clone());
         }
+        clone
+    }
 
-        Way::Polled {
-            write: Piece::UpTo(PIPE_BUF),
+    /// Returns how calls are made now, and on which descriptor.
+    fn now<'a>(&'a self, fd: BorrowedFd<'a>) -> (Way, BorrowedFd<'a>) {
+        match self.instead.get() {
+            None => (self.way, fd),
+            #[cfg(target_os = "linux")]
+            Some(Instead::Own(own)) => (Way::Nonblocking, own.as_fd()),
+            Some(Instead::Polled) => {
+                let write = Piece::UpTo(PIPE_BUF);
+                (Way::Polled { write }, fd)
+            }
         }
     }
 
@@ -279,7 +309,7 @@ impl Access {
         let bufs = &mut bufs[..length];
 
         let read = wait(kind, fd, Interest::Read, || {
-            self.try_call(|way| way.read(fd, bufs))
+            self.try_call(fd, |way, fd| way.read(fd, bufs))
         })?;
 
         // Invariant 3: an end is nothing that was taken.
@@ -292,7 +322,7 @@ impl Access {
     /// Reads what there is. Fails with `WouldBlock` if that is nothing yet.
     #[cfg(feature = "process")]
     pub(super) fn try_read(&self, fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-        self.try_call(|way| way.read(fd, &mut [IoSliceMut::new(buf)]))
+        self.try_call(fd, |way, fd| way.read(fd, &mut [IoSliceMut::new(buf)]))
     }
 
     /// Writes, and blocks until something was written, or a cancel.
@@ -305,31 +335,66 @@ impl Access {
     ) -> io::Result<usize> {
         let bufs = &bufs[..bufs.len().min(MAX_BUFS)];
         wait(kind, fd, Interest::Write, || {
-            self.try_call(|way| way.write(fd, bufs))
+            self.try_call(fd, |way, fd| way.write(fd, bufs))
         })
     }
 
     /// Calls `call`, once more if the system refuses the first way.
     #[inline]
-    fn try_call(&self, mut call: impl FnMut(Way) -> io::Result<usize>) -> io::Result<usize> {
-        match call(self.way()) {
+    fn try_call(
+        &self,
+        fd: BorrowedFd<'_>,
+        mut call: impl FnMut(Way, BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let (way, used) = self.now(fd);
+        match call(way, used) {
             // Nothing was read or written, so the call may be made again.
-            Err(error) if is_refusal(&error) && self.refuse() => call(self.way()),
+            Err(error) if is_refusal(&error) && self.refuse(way, fd) => {
+                let (way, used) = self.now(fd);
+                call(way, used)
+            }
             done => done,
         }
     }
 
-    /// Leaves the way that the system does not know. Returns false if it was another.
+    /// Leaves `way`, if the system does not know it. Returns false if it was another: then the
+    /// error means something else.
     #[cold]
-    fn refuse(&self) -> bool {
+    fn refuse(&self, way: Way, fd: BorrowedFd<'_>) -> bool {
         #[cfg(target_os = "linux")]
-        if self.way == Way::NoWait {
-            // Only once, so that an error that means something else comes out.
-            return self.refused.swap(1, Ordering::Relaxed) == 0;
+        if way == Way::NoWait {
+            let own = open_anew(fd).map(|own| Instead::Own(Arc::new(own)));
+            // Another thread may have been refused too. One of the two is used.
+            let _ = self.instead.set(own.unwrap_or(Instead::Polled));
+            return true;
         }
 
+        let _ = (way, fd);
         false
     }
+}
+
+/// Opens a pipe once more, for the same calls, in a nonblocking description. Returns none if the
+/// system does not let it be opened.
+///
+/// The description is new (invariant 2). It never keeps the other end waiting for an end of the
+/// stream for longer than the first: both are closed together.
+#[cfg(target_os = "linux")]
+fn open_anew(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    // A pipe of packets has another flag, with which it cannot be opened: it is polled.
+    let flags = rustix::fs::fcntl_getfl(fd).ok()? & (OFlags::ACCMODE | OFlags::DIRECT);
+    let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let own = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+
+    // Another file may have come into the place of standard input meanwhile.
+    let (first, second) = (rustix::fs::fstat(fd).ok()?, rustix::fs::fstat(&own).ok()?);
+    if (first.st_dev, first.st_ino) != (second.st_dev, second.st_ino) {
+        return None;
+    }
+
+    // Away from the numbers of standard streams that the program has closed and may open again.
+    rustix::io::fcntl_dupfd_cloexec(&own, 3).ok()
 }
 
 /// Whether the system may not take the flag of [`Way::NoWait`]: the file does not know it, the

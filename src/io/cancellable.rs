@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags};
+use rustix::net::sockopt::socket_error;
 
 use super::access::{self, CHUNK, Piece, Way};
 use super::cut::{Cut, WriteProgress, formatted};
@@ -166,6 +167,10 @@ impl<S: AsFd> Cancellable<S> {
                 if !watched[0].is_ready() {
                     continue;
                 }
+                if watched[0].has_only_an_error() && self.is_only_a_notice()? {
+                    pauses.pause()?;
+                    continue;
+                }
             } else {
                 context::check()?;
             }
@@ -187,6 +192,24 @@ impl<S: AsFd> Cancellable<S> {
                 }
                 _ => return Err(access::unless_cancelled(error)),
             }
+        }
+    }
+}
+
+impl<S: AsFd> Cancellable<S> {
+    /// Whether an error that the system tells of is no error of the next call, which could block
+    /// then: a notice in the error queue of a socket.
+    ///
+    /// # Errors
+    ///
+    /// The error of the socket. The next call would have returned it.
+    fn is_only_a_notice(&self) -> io::Result<bool> {
+        // Also takes the error, which the system keeps once.
+        match socket_error(self.stream.as_fd()) {
+            Ok(Ok(())) => Ok(true),
+            Ok(Err(error)) => Err(access::unless_cancelled(error.into())),
+            // It is no socket, and the call returns the error: a pipe has lost its reader.
+            Err(_) => Ok(false),
         }
     }
 }

@@ -43,7 +43,7 @@ impl Descriptor {
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Descriptor {
             fd: self.fd.try_clone()?,
-            access: Access::new(self.access.way()),
+            access: self.access.of_clone(),
             cut: self.cut.clone(),
         })
     }

@@ -59,6 +59,10 @@ fn make_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 ///
 /// Like std's [`PipeReader`](std::io::PipeReader), but its reads are blocking points of this crate.
 ///
+/// On Linux, the first read of a descriptor of a FIFO opens the FIFO once more, for this handle
+/// alone: without that, a read would block if another process takes the bytes first. The second
+/// descriptor is closed with the handle.
+///
 /// # Cancellation
 ///
 /// A read fails immediately in a cancelled scope, and wakes when the scope is cancelled. It has
@@ -95,6 +99,9 @@ pub struct PipeReader {
 ///
 /// Like std's [`PipeWriter`](std::io::PipeWriter), but its writes are blocking points of this
 /// crate. A `write` may write less than a `write` of std would.
+///
+/// On Linux, the first write to a descriptor of a FIFO opens the FIFO once more, like the first read
+/// of a [`PipeReader`].
 ///
 /// # Cancellation
 ///

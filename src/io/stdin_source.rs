@@ -40,7 +40,11 @@ impl StdinSource {
 
         // Asked each time: the program may have put another file in the place of the first.
         let stat = match fstat(stdin) {
-            Err(Errno::BADF) => return Ok(0),
+            Err(Errno::BADF) => {
+                // Its own description goes with it: the other end of a pipe must not wait.
+                self.open = None;
+                return Ok(0);
+            }
             stat => stat?,
         };
 

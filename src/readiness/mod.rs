@@ -12,6 +12,7 @@ mod pauses;
 mod tests;
 
 use std::io;
+use std::mem;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -92,21 +93,64 @@ pub(crate) fn retry<T>(
         Patience::Forever => Ok(None),
     };
 
-    // On the stack, since each wait of a socket comes through here.
-    let poll = |waker: Option<&Waker>, limit| {
-        let fd = PollFd::from_borrowed_fd(fd, interest.flags());
-        match waker {
-            None => poll_once(&mut [fd], Last::Watched, limit),
-            Some(waker) => {
-                let waker = PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN);
-                poll_once(&mut [fd, waker], Last::Waker, limit)
-            }
+    // After a poll that told of something else than `interest`, such as an entry in the error queue
+    // of a socket, which the call does not take. Each further poll would return at once.
+    let mut is_told_of_other = false;
+    let mut pauses = None;
+    let poll = |waker: Option<&Waker>, limit: Option<Duration>| {
+        if mem::take(&mut is_told_of_other) {
+            let pauses = pauses.get_or_insert_with(|| Pauses::short(kind));
+            return pause_once(waker, pauses.length_of_next(), limit);
         }
+
+        let (polled, seen) = poll_one(fd, interest, waker, limit);
+        is_told_of_other = !seen.is_empty() && !seen.intersects(interest.flags());
+        polled
     };
 
     // None says that the limit has passed, for which std has the error of a call that would block.
     context::call_when_ready(kind.on(descriptor(fd)), limit, try_call, poll)?
         .ok_or_else(would_block)
+}
+
+/// Waits in the kernel for one descriptor, once. Returns also what the system says of it.
+fn poll_one(
+    fd: BorrowedFd<'_>,
+    interest: Interest,
+    waker: Option<&Waker>,
+    limit: Option<Duration>,
+) -> (Polled, PollFlags) {
+    // On the stack, since each wait of a socket comes through here.
+    let fd = PollFd::from_borrowed_fd(fd, interest.flags());
+    match waker {
+        None => {
+            let mut fds = [fd];
+            let polled = poll_once(&mut fds, Last::Watched, limit);
+            (polled, fds[0].revents())
+        }
+        Some(waker) => {
+            let mut fds = [fd, PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN)];
+            let polled = poll_once(&mut fds, Last::Waker, limit);
+            (polled, fds[0].revents())
+        }
+    }
+}
+
+/// Waits in the kernel for `pause` or a wake, and then lets the call be tried again.
+fn pause_once(waker: Option<&Waker>, pause: Duration, limit: Option<Duration>) -> Polled {
+    let limit = Some(limit.map_or(pause, |limit| limit.min(pause)));
+    let polled = match waker {
+        None => poll_once(&mut [], Last::Watched, limit),
+        Some(waker) => {
+            let waker = PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN);
+            poll_once(&mut [waker], Last::Waker, limit)
+        }
+    };
+
+    match polled {
+        Polled::Woken => Polled::Woken,
+        Polled::Ready | Polled::Neither => Polled::Ready,
+    }
 }
 
 /// A descriptor, as something to wait for.
@@ -124,7 +168,8 @@ fn would_block() -> io::Error {
 pub(crate) struct Watched<'fd> {
     fd: BorrowedFd<'fd>,
     interest: Interest,
-    is_ready: bool,
+    /// What the last wait found.
+    seen: PollFlags,
 }
 
 impl<'fd> Watched<'fd> {
@@ -132,13 +177,20 @@ impl<'fd> Watched<'fd> {
         Watched {
             fd,
             interest,
-            is_ready: false,
+            seen: PollFlags::empty(),
         }
     }
 
     /// Whether the last wait found it ready. A descriptor with an error, or at its end, is ready.
     pub(crate) fn is_ready(&self) -> bool {
-        self.is_ready
+        !self.seen.is_empty()
+    }
+
+    /// Whether the last wait found an error and nothing else. For a socket that need not be an
+    /// error that a call returns: a notice in its error queue looks the same.
+    #[cfg(feature = "io")]
+    pub(crate) fn has_only_an_error(&self) -> bool {
+        self.seen == PollFlags::ERR
     }
 }
 
@@ -192,7 +244,7 @@ fn poll_all(
         // The waker comes last and falls out here. After a failed poll the kernel has written no
         // state, and these descriptors had none before.
         for (one, fd) in watched.iter_mut().zip(&fds) {
-            one.is_ready = !fd.revents().is_empty();
+            one.seen = fd.revents();
         }
         polled
     })?;

@@ -52,9 +52,14 @@ impl Pauses {
     /// Returns when a pause ends that begins now.
     pub(crate) fn end_of_next(&mut self) -> Instant {
         // From now on, so that a slow attempt does not shorten the pause after it.
-        let end = Instant::now() + self.next;
-        self.next = (self.next * 2).min(self.longest);
-        end
+        Instant::now() + self.length_of_next()
+    }
+
+    /// Returns the length of a pause that begins now.
+    pub(crate) fn length_of_next(&mut self) -> Duration {
+        let length = self.next;
+        self.next = (length * 2).min(self.longest);
+        length
     }
 }
 

@@ -1,5 +1,6 @@
 //! The kernel itself, where the models have a stand-in for it.
 
+use std::cell::Cell;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -301,6 +302,35 @@ fn several_descriptors_say_which_is_ready() {
         assert!(poll(WaitKind::SocketRead, &mut watched, None).is_err());
         assert!(poll_uncancellable(WaitKind::SocketRead, &mut watched, None));
     });
+}
+
+/// The writing end of a pipe without readers has an error for ever, and nothing to read. The same
+/// is true of a socket with a notice in its error queue.
+#[test]
+fn an_error_that_the_call_does_not_take_is_no_reason_to_spin() {
+    let (reader, writer) = rustix::pipe::pipe().expect("there are descriptors left");
+    drop(reader);
+    let calls = Cell::new(0);
+    let call = || -> io::Result<()> {
+        calls.set(calls.get() + 1);
+        Err(would_block())
+    };
+
+    let wait = |patience| {
+        calls.set(0);
+        let (kind, interest) = (WaitKind::DescriptorRead, Interest::Read);
+        retry(kind, writer.as_fd(), interest, || Ok(patience), call)
+    };
+    let patience = Patience::Until(Instant::now() + Duration::from_millis(100));
+    let outcome = wait(patience);
+    assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    // After pauses of 1, 2, 4, 8 and then 10 ms, and before them a spin if it pays.
+    let bound = 1_000;
+    assert!(calls.get() < bound, "{} calls", calls.get());
+
+    let cut = crate::timeout(Duration::from_millis(100), || wait(Patience::Forever));
+    assert!(cut.expect("only the timeout ends it").is_none());
+    assert!(calls.get() < bound, "{} calls", calls.get());
 }
 
 #[test]

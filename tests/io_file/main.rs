@@ -16,10 +16,12 @@ mod support;
 
 use std::fs::File;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::thread;
 
+use blocked::when_blocked;
 use descriptors::{
     MUCH, assert_cancelled, cancelled_inside, filling, in_a_cancelled_scope, terminal,
 };
@@ -72,23 +74,60 @@ fn streams_of_other_crates_wake_on_a_cancel() {
     assert!(stream.as_raw_fd() == stream.into_inner().as_raw_fd());
 }
 
+struct Messages<S>(S);
+
+impl<S: AsFd> AsFd for Messages<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Read for Messages<UdpSocket> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.recv(buf)
+    }
+}
+
+impl Write for Messages<UnixDatagram> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.send(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A notice in the error queue polls like an error, and no read takes it: a read of the stream
+/// would block.
+#[test]
+fn a_notice_in_the_error_queue_does_not_make_a_call_block() {
+    use nix::sys::socket::{setsockopt, sockopt::Ipv4RecvErr};
+
+    let _watch = watch();
+    let [near, far] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    setsockopt(&near, Ipv4RecvErr, &true).unwrap();
+    let to = far.local_addr().unwrap();
+    near.connect(to).unwrap();
+    drop(far);
+    near.send(b"x").unwrap();
+
+    let from = near.local_addr().unwrap();
+    let mut stream = Cancellable::new(Messages(near)).unwrap();
+    let refused = stream.read(&mut [0]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert_cancelled(cancelled_inside(|| stream.read(&mut [0; 4])));
+
+    let far = UdpSocket::bind(to).unwrap();
+    thread::scope(|threads| {
+        let reader = when_blocked(threads, || stream.read(&mut [0; 8]));
+        far.send_to(b"good", from).unwrap();
+        assert_eq!(reader.join().unwrap().unwrap(), 4);
+    });
+}
+
 #[test]
 fn a_message_is_not_cut() {
     let (near, far) = UnixDatagram::pair().unwrap();
-    struct Messages(UnixDatagram);
-    impl AsFd for Messages {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.0.as_fd()
-        }
-    }
-    impl Write for Messages {
-        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-            self.0.send(buf)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
     let mut messages = Cancellable::new(Messages(near)).unwrap();
     assert_eq!(messages.write(&[1; 20_000]).unwrap(), 20_000);
     assert_eq!(far.recv(&mut vec![0; 30_000]).unwrap(), 20_000);

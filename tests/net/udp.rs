@@ -243,6 +243,36 @@ fn a_datagram_with_a_bad_checksum_ends_no_receipt() {
     assert_eq!(buf[..4], *b"good");
 }
 
+/// The system keeps a notice of a refusal in the error queue, for the program that has asked for
+/// it, and polls as if there was an error until the program takes the notice.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_notice_in_the_error_queue_is_no_reason_to_spin() {
+    let _watch = watch();
+    let (here, there) = pair();
+    nix::sys::socket::setsockopt(&here, nix::sys::socket::sockopt::Ipv4RecvErr, &true).unwrap();
+    let to = there.local_addr().unwrap();
+    drop(there);
+    here.send(b"x").unwrap();
+    let refused = here.recv(&mut [0]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+
+    let processor_time = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let before = processor_time();
+    let none = taskgroup::timeout(Duration::from_secs(1), || here.recv(&mut [0]));
+    assert!(none.unwrap().is_none());
+    let used = Duration::try_from(processor_time() - before).unwrap();
+    assert!(used < Duration::from_millis(100), "{used:?} of a second");
+
+    the_cancel(cancelled_while_blocked(|| here.recv(&mut [0])));
+    let there = UdpSocket::bind(to).unwrap();
+    thread::scope(|threads| {
+        let receiver = when_blocked(threads, || here.recv(&mut [0; 8]));
+        there.send_to(b"good", here.local_addr().unwrap()).unwrap();
+        assert_eq!(receiver.join().unwrap().unwrap(), 4);
+    });
+}
+
 #[test]
 fn limits_and_flags_are_those_of_std() {
     let (here, _there) = pair();
