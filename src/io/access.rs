@@ -262,6 +262,10 @@ enum Instead {
     #[cfg(target_os = "linux")]
     Own(Arc<OwnedFd>),
     /// It could not be opened: this process may not, or has no descriptor left.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        allow(dead_code, reason = "only Linux has the flag")
+    )]
     Polled,
 }
 
