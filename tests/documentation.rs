@@ -452,3 +452,61 @@ fn the_modules_for_unix_alone_say_so_where_they_are_left_out() {
         assert!(attributes.any(|line| line == SAYS), "{module}");
     }
 }
+
+/// The width of code and prose.
+const WIDTH: usize = 100;
+
+/// Whether a line of a page or of a comment cannot be broken: a row of a table, or a line with a
+/// link.
+fn is_in_one_piece(prose: &str) -> bool {
+    prose.trim_start().starts_with('|') || prose.contains("://") || prose.contains("](")
+}
+
+#[test]
+fn comments_and_pages_are_no_wider_than_the_code() {
+    let mut files = pages();
+    for folder in ["src", "tests", "benches", "examples", "loom-tests"] {
+        sources(Path::new(folder), &mut files);
+    }
+
+    let mut wide = Vec::new();
+    for file in files {
+        let is_source = file.extension().is_some_and(|extension| extension == "rs");
+        let text = fs::read_to_string(&file).unwrap();
+        let mut is_fenced = false;
+        for (number, line) in text.lines().enumerate() {
+            let prose = line.trim_start().trim_start_matches(['/', '!']);
+            let is_prose = !is_source || line.trim_start().starts_with("//");
+            is_fenced ^= is_prose && prose.trim_start().starts_with("```");
+            let is_wide = is_prose && line.chars().count() > WIDTH;
+            if is_wide && !is_fenced && !is_in_one_piece(prose) {
+                wide.push(format!("{}:{}", file.display(), number + 1));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "wider than {WIDTH}: {wide:#?}");
+}
+
+#[test]
+fn the_list_of_models_has_the_models_of_the_sources() {
+    let list = fs::read_to_string("loom-tests/MODELS.md").unwrap();
+    let mut files = Vec::new();
+    sources(Path::new("loom-tests/models"), &mut files);
+
+    let mut models = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for kind in ["\n    holds!(\n", "\n    breaks!(\n"] {
+            let entries = text.split(kind).skip(1);
+            let names = entries.filter_map(|entry| entry.trim_start().split(',').next());
+            models.extend(names.map(str::to_owned));
+        }
+    }
+    assert!(models.len() > 300, "the models are not found: {models:?}");
+
+    models.retain(|model| !list.contains(&format!("`{model}`")));
+    assert!(
+        models.is_empty(),
+        "loom-tests/MODELS.md is to be written anew, without {models:?}"
+    );
+}

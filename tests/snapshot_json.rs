@@ -221,8 +221,8 @@ fn named_group<'a>(whole: &'a Whole, name: &str) -> Option<&'a Group> {
     groups.find(|group| group.name.as_deref() == Some(name))
 }
 
-/// The cancelled group `inner` inside `outer`, the task that opened it, and the wait for the lock of
-/// that task.
+/// The cancelled group `inner` inside `outer`, the task that opened it, and the wait for the lock
+/// of that task.
 fn assert_inner_is_whole(whole: &Whole, outer: &Group) {
     let inner = named_group(whole, "inner").expect("it is open");
     let cause = inner.cancelled.as_ref().expect("it was cancelled");

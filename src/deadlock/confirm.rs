@@ -84,7 +84,7 @@ impl Graph {
     fn keep(&mut self, suspects: &[Suspect]) {
         let waits: HashSet<_> = suspects.iter().map(|suspect| suspect.wait).collect();
         for (seen, need) in self.threads.iter().zip(&mut self.needs) {
-            // The same number and version: the same wait (rule 3 of the lanes).
+            // The same number and version: the same wait (invariant 3 of the lanes).
             let is_same = waits.contains(&(seen.view.number, seen.view.version));
             *need = need.take().filter(|_| is_same);
         }

@@ -48,16 +48,21 @@ pub struct SuspectedWatch(Duration);
 /// [certainty](super::Deadlock::certainty) [`Suspected`](super::Certainty::Suspected). It is never
 /// cancelled.
 ///
-/// A suspicion can be wrong: what another process writes into memory that it shares, or a debugger,
-/// is not seen. And it is silent where one thread of another library exists, such as the runtime of
-/// tokio, or the main thread in a `join` of std's. So it is while one thread waits in a channel of
-/// crossbeam's, also by `channel::crossbeam`, and for as long as a signal has a handler, also that
-/// of [`dump_on_signal`](crate::dump_on_signal) or of [`signal`](crate::signal). So it is while a
-/// scope that was cancelled has not ended, and for ten seconds after the last timer, since the
-/// thread of the timers stays that long. So it is for programs that consist of tasks of this crate. It finds nothing below the usual test harness,
-/// which waits in std: there, give the scope of the test a [`timeout`](crate::Builder::timeout),
-/// and print a [`snapshot`](crate::snapshot) when it has passed. Works on Linux; elsewhere nothing
-/// is found.
+/// It is meant for programs that consist of tasks of this crate. It reports nothing while any of
+/// these exists:
+///
+/// - a thread of another library, such as the runtime of tokio, or the main thread in a `join` of
+///   std's;
+/// - a thread that waits in a channel of crossbeam's, also by `channel::crossbeam`;
+/// - a handler of a signal, also that of [`dump_on_signal`](crate::dump_on_signal) or of
+///   [`signal`](crate::signal);
+/// - a scope that was cancelled and has not ended;
+/// - the thread of the timers, which stays for ten seconds after the last timer.
+///
+/// So it finds nothing below the usual test harness, which waits in std: there, give the scope of
+/// the test a [`timeout`](crate::Builder::timeout), and print a [`snapshot`](crate::snapshot) when
+/// it has passed. Works on Linux; elsewhere nothing is found. A suspicion can be wrong: what
+/// another process writes into memory that it shares, or a debugger, is not seen.
 ///
 /// Until it is dropped, a thread looks twice a second.
 ///

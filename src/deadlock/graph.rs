@@ -172,7 +172,7 @@ impl Graph {
 
     /// Returns the races of which the thread runs a task in place, if their ends may end its wait.
     fn races_in_place(&mut self, thread: usize) -> Vec<u64> {
-        // A cancel does not end the wait at the end of a scope, but comes to the tasks of the scope.
+        // A cancel does not end the wait at the end of a scope, but ends the tasks of the scope.
         let seen = &self.threads[thread];
         let may_end = |(kind, wait): (WaitKind, &WaitView)| {
             wait.flags.is_cancellable || kind == WaitKind::ScopeEnd

@@ -53,8 +53,8 @@ impl Need {
 
 /// Returns which threads are stuck. A thread without a need can go on.
 ///
-/// This is the largest set in which each thread waits for threads of the set. So it contains every
-/// thread for which the others are no help, and no other thread.
+/// This is the largest set in which each thread waits for threads of the set. So it contains
+/// exactly the threads that none of the other threads can let go on.
 pub(super) fn stuck(needs: &[Option<Need>]) -> Vec<bool> {
     // Begins with all that wait, and lets go on what can, until nothing changes.
     let mut stuck: Vec<_> = needs.iter().map(Option::is_some).collect();

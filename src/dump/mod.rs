@@ -39,8 +39,8 @@ const STACK: usize = 256 << 10;
 /// and ends the process then; here it goes on. The dump goes to standard error, one line for each
 /// task, scope or wait of each thread that uses the crate. It is what [`snapshot`](crate::snapshot)
 /// knows, without the tree, the names of groups, the queues, the files behind descriptors and the
-/// holders of locks. The holder of a lock is the thread whose line says `holds` with the number that
-/// the line of the waiting thread says after `waits`.
+/// holders of locks. The holder of a lock is the thread whose line says `holds` with the number
+/// that the line of the waiting thread says after `waits`.
 ///
 /// It works when nothing else does: the thread, its stack and its descriptors are reserved by this
 /// call, and a dump allocates nothing. If standard error is a pipe that is not read, the dump waits

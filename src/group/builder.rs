@@ -109,9 +109,9 @@ impl<E: TaskError> Builder<E> {
     /// kept again. A task also gives its permit away while it waits for tasks of an inner group, if
     /// one of these waits for a task of this group.
     ///
-    /// In every other wait, such as for a message, for room in a channel or for a lock, a task keeps
-    /// its permit. So tasks that wait for each other in this way, such as the stages of a pipeline,
-    /// need a limit that lets all of them run at once.
+    /// In every other wait, such as for a message, for room in a channel or for a lock, a task
+    /// keeps its permit. So tasks that wait for each other in this way, such as the stages of a
+    /// pipeline, need a limit that lets all of them run at once.
     ///
     /// # Panics
     ///

@@ -100,8 +100,8 @@ pub struct PipeReader {
 /// Like std's [`PipeWriter`](std::io::PipeWriter), but its writes are blocking points of this
 /// crate. A `write` may write less than a `write` of std would.
 ///
-/// On Linux, the first write to a descriptor of a FIFO opens the FIFO once more, like the first read
-/// of a [`PipeReader`].
+/// On Linux, the first write to a descriptor of a FIFO opens the FIFO once more, like the first
+/// read of a [`PipeReader`].
 ///
 /// # Cancellation
 ///

@@ -3,7 +3,8 @@
 //! # Invariants
 //!
 //! 1. Only the thread that has a lane writes its counts. So a count is a load, an addition and a
-//!    store, with no read-modify-write and no cache line that threads share.
+//!    store, with no read-modify-write and no cache line that threads share. The counts of threads
+//!    without a lane belong to no lane: such threads share them, and add by a read-modify-write.
 //! 2. They are never set back, also when the lane gets another thread. So the sum over all lanes
 //!    never falls.
 
@@ -32,7 +33,7 @@ impl Counts {
         count.store(count.load(Relaxed) + by, Release);
     }
 
-    /// Adds to a count that threads share.
+    /// Adds to a count that threads without a lane share (invariant 1).
     pub(super) fn add_shared(&self, count: usize, by: u64) {
         self.0[count].fetch_add(by, Release);
     }

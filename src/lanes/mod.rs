@@ -30,8 +30,8 @@
 //! 5. The owner takes the locks of its lane only for a push or a pop. A reader only tries them, and
 //!    under them neither blocks nor runs code of the user's. Readers do not hinder each other.
 //!
-//! Nothing here is part of a protocol between threads: the crate never decides anything by what a
-//! lane says. In a loom model threads have no lanes.
+//! No protocol between threads rests on a lane. The owner alone decides by its own lane: to wait
+//! for a lock that its task holds already is a panic. In a loom model threads have no lanes.
 
 #![cfg_attr(
     loom,

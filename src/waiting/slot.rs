@@ -356,8 +356,8 @@ fn time_left(until: Option<Instant>) -> Option<Option<Duration>> {
     (!left.is_zero()).then_some(Some(left))
 }
 
-/// Gives the place of this thread among the workers away. Returns `None` if a task has to fail first,
-/// which is left in `refused`.
+/// Gives the place of this thread among the workers away. Returns `None` if a task has to fail
+/// first, which is left in `refused`.
 #[inline]
 fn give_place_away(shown: &ShownWait, refused: &mut Option<Refusal>) -> Option<Blocking> {
     shown.stamp();

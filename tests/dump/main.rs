@@ -47,8 +47,8 @@ fn serve() {
     io::copy(&mut io::stdin(), &mut io::sink()).expect("it is a pipe");
 }
 
-/// Installs the dump, and runs tasks that are stuck while the child serves. What `prepare` returns is
-/// kept meanwhile.
+/// Installs the dump, and runs tasks that are stuck while the child serves. What `prepare` returns
+/// is kept meanwhile.
 fn serve_with_stuck_tasks<T>(prepare: impl FnOnce() -> T) {
     dump_on_signal(SIGQUIT).expect("there is a thread left");
     let (lock, event) = (Mutex::new(()), Event::new());

@@ -92,8 +92,8 @@ fn package(mistakes: &[Mistake]) -> PathBuf {
     package
 }
 
-/// Compiles the programs, and returns what the compiler says to each. A program without an error has
-/// an empty text.
+/// Compiles the programs, and returns what the compiler says to each. A program without an error
+/// has an empty text.
 fn compile(package: &Path, mistakes: &[Mistake]) -> HashMap<String, String> {
     // One call checks the programs side by side, and goes on after the first error.
     let checked = Command::new(env!("CARGO"))

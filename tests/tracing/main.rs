@@ -109,7 +109,8 @@ fn every_kind_of_end() -> String {
     )
 }
 
-/// Tasks that fail, that panic, that keep their failure for their handle, and one of its own thread.
+/// Tasks that fail, that panic, that keep their failure for their handle, and one of its own
+/// thread.
 fn ends_by_themselves<'scope>(g: &'scope TaskGroup<'scope, '_>) -> anyhow::Result<()> {
     let failed = g.spawn(|| -> anyhow::Result<()> { anyhow::bail!("no input") });
     assert_eq!(failed.wait()?, TaskStatus::Failed);
