@@ -75,7 +75,7 @@ impl Drop for DeadlockHook {
 }
 
 /// How long code of the user's and stderr may delay what the policy says.
-const PATIENCE: Duration = Duration::from_secs(2);
+const REPORT_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a policy does beside the report.
 #[derive(Clone)]
@@ -128,7 +128,7 @@ pub(super) fn act(mut deadlock: Deadlock, policy: DeadlockPolicy) {
     let acts = action.clone();
     let started = start_thread("taskgroup-deadlock-act", None, move || {
         // The end of the report drops the sender, which is an error here.
-        let _ = is_reported.recv_timeout(PATIENCE);
+        let _ = is_reported.recv_timeout(REPORT_LIMIT);
         acts.take();
     });
 

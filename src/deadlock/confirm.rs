@@ -21,7 +21,7 @@ use super::stuck;
 use crate::lanes::{Lane, LaneView};
 
 /// How long the threads have to look. On a busy machine a search fails, and the next may succeed.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Between two wakes of a thread that has not looked yet.
 const AGAIN: Duration = Duration::from_millis(2);
@@ -133,7 +133,7 @@ pub(super) fn have_looked(mut suspects: Vec<Suspect>) -> Vec<Suspect> {
         }
 
         // A thread that has not looked may have been granted what it waits for.
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > LOOK_LIMIT {
             suspects.retain(has_looked);
             return suspects;
         }

@@ -33,10 +33,11 @@
 //!
 //! A wait with a time limit of its own, such as `wait_timeout`, is never part of a deadlock.
 //!
+//! A report is no guess. Every thread of the cycle was asleep in one and the same wait from before
+//! to after a moment at which each had itself found that its wait was not over.
+//!
 //! Its limits:
 //!
-//! - A report is no guess. Every thread of the cycle was asleep in one and the same wait from
-//!   before to after a moment at which each had itself found that its wait was not over.
 //! - Not seen are cycles that go over a lock of std's or another crate's, over a plain thread's
 //!   `join`, a channel, or a descriptor. A plain thread with a `Sender` is such a link.
 //! - Not seen either are cycles over the end of a scope that waits for a callback of its cancel,

@@ -12,10 +12,10 @@ use crate::trace::log;
 pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     // The destructor may panic with a payload that has such a destructor too. Where that does not
     // end, the last payload is leaked.
-    const PATIENCE: usize = 8;
+    const MOST_NESTED: usize = 8;
 
     let mut payload = payload;
-    for _ in 0..PATIENCE {
+    for _ in 0..MOST_NESTED {
         match catch(|| drop(payload)) {
             Ok(()) => return,
             Err(next) => {

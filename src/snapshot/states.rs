@@ -53,7 +53,7 @@ impl Parts {
         }
     }
 
-    /// The thread is in one of our blocking points.
+    /// The thread is in a blocking point of this crate.
     fn waiting(
         &mut self,
         thread: &ReadThread,

@@ -11,7 +11,7 @@ use tracing::{Id, Span};
 use super::telling::{contain, tell};
 
 /// How many spans a task may leave entered that are left for it. More are left to the subscriber.
-const PATIENCE: usize = 64;
+const MOST_LEFT_SPANS: usize = 64;
 
 /// The target of the spans of the crate.
 const TARGET: &str = "taskgroup";
@@ -206,7 +206,7 @@ impl InsideSpan {
         // Spans that the task has entered and not left. A subscriber that does not leave a span
         // must not hold this thread for ever.
         if let Some(before) = self.before {
-            for _ in 0..PATIENCE {
+            for _ in 0..MOST_LEFT_SPANS {
                 match contain(|| current(dispatch)).flatten() {
                     Some(Some(left)) if Some(&left) != before.as_ref() => {
                         contain(|| dispatch.exit(&left));

@@ -229,9 +229,9 @@ impl<T> WaitQueue<T> {
         Position(key)
     }
 
-    /// Whether the waiter at `place` is before all other waiters.
-    pub(crate) fn is_first(&self, place: Position) -> bool {
-        self.first == place.0
+    /// Whether the waiter at `position` is before all other waiters.
+    pub(crate) fn is_first(&self, position: Position) -> bool {
+        self.first == position.0
     }
 
     /// Returns the request of the first waiter.
@@ -283,13 +283,13 @@ impl<T> WaitQueue<T> {
     }
 
     /// Takes out a waiter that is in the order, or was set apart.
-    pub(crate) fn remove(&mut self, place: Position) -> (Arc<Waiter>, T) {
+    pub(crate) fn remove(&mut self, position: Position) -> (Arc<Waiter>, T) {
         let QueueEntry {
             waiter,
             wants,
             before,
             after,
-        } = self.entries.remove(place.0);
+        } = self.entries.remove(position.0);
 
         // A waiter that was set apart has been unlinked, and its neighbours may have gone.
         if before != APART {
@@ -356,7 +356,7 @@ mod tests {
     fn leaving_keeps_the_order_of_the_others() {
         let slot = Slot::new();
         let mut queue = WaitQueue::new();
-        let places: Vec<_> = (0..6)
+        let positions: Vec<_> = (0..6)
             .map(|n| queue.push(Waiter::new(slot.clone()), n))
             .collect();
         for (gone, left) in [
@@ -364,10 +364,12 @@ mod tests {
             (0, vec![1, 2, 4, 5]),
             (5, vec![1, 2, 4]),
         ] {
-            assert_eq!(queue.remove(places[gone as usize]).1, gone);
+            assert_eq!(queue.remove(positions[gone as usize]).1, gone);
             assert_eq!(order(&queue), left);
             assert_eq!(
-                places.iter().position(|place| queue.is_first(*place)),
+                positions
+                    .iter()
+                    .position(|position| queue.is_first(*position)),
                 Some(left[0] as usize)
             );
         }
@@ -386,7 +388,7 @@ mod tests {
         let slot = Slot::new();
         for (first, left) in [(0, [1, 2]), (1, [0, 2]), (2, [0, 1])] {
             let mut queue = WaitQueue::new();
-            let places: Vec<_> = (0..3)
+            let positions: Vec<_> = (0..3)
                 .map(|n| queue.push(Waiter::new(slot.clone()), n))
                 .collect();
             let apart = queue
@@ -395,7 +397,7 @@ mod tests {
             *apart.1 += 10;
             assert_eq!((order(&queue), queue.len()), (left.to_vec(), 2));
             let next = queue.push(Waiter::new(slot.clone()), 3);
-            assert_eq!(queue.remove(places[first as usize]).1, first + 10);
+            assert_eq!(queue.remove(positions[first as usize]).1, first + 10);
             assert_eq!(
                 (order(&queue), queue.len()),
                 ([left[0], left[1], 3].to_vec(), 3)

@@ -5,9 +5,9 @@
 //! the system says is asleep gives its place to another, and a worker that has been at its task for
 //! a tick gives back its local batch. What the monitor finds sets its pace:
 //!
-//! - Every worker that it looks at is asleep: it opens twice as many places at the next tick. So a
+//! - Every worker that it looks at is asleep: it sends twice as many workers at the next tick. So a
 //!   thousand tasks that block get their threads in a few dozen ticks.
-//! - They run: it opens none. So tasks that compute stay near the number of cores.
+//! - They run: it sends none. So tasks that compute stay near the number of cores.
 //! - No task at all begins for a while: it sends one worker more, ever more rarely. The running
 //!   tasks may be spinning until a queued one has run.
 
@@ -28,11 +28,11 @@ const FAST_TICK: Duration = Duration::from_micros(100);
 /// ticks.
 const LINGER: u32 = 50;
 /// After how many ticks without a new task the first worker more is sent. Doubled each time, up to
-/// `MOST_PATIENCE`.
-const PATIENCE: u32 = 10;
-const MOST_PATIENCE: u32 = 500;
-/// The most places opened in one tick.
-const BURST: usize = 64;
+/// `MOST_TICKS`.
+const FIRST_TICKS: u32 = 10;
+const MOST_TICKS: u32 = 500;
+/// The most workers sent in one tick.
+const MOST_PER_TICK: usize = 64;
 /// The most workers looked at in one tick. More are at work at once only when many have been woken
 /// together, and then the looks go round: a tick costs the same however many threads there are.
 const LOOKS: usize = 64;
@@ -77,7 +77,7 @@ pub(super) fn run(pool: &'static Pool) {
         quiet: 0,
         burst: 1,
         stuck: 0,
-        patience: PATIENCE,
+        patience: FIRST_TICKS,
     };
 
     // Where looks find nothing but sleepers, most of the queued tasks will sleep too.
@@ -158,19 +158,19 @@ impl Monitor {
     fn send(&mut self, found: Findings, progress: bool) -> Option<Refusal> {
         self.burst = match (found.asleep, found.awake) {
             (0, 0) => self.burst,
-            (_, 0) => (self.burst * 2).min(BURST),
+            (_, 0) => (self.burst * 2).min(MOST_PER_TICK),
             _ => 1,
         };
 
         // Where no task begins, the running ones may be spinning until a queued one has run.
         let mut refusal = None;
         if progress {
-            (self.stuck, self.patience) = (0, PATIENCE);
+            (self.stuck, self.patience) = (0, FIRST_TICKS);
         } else {
             self.stuck += 1;
         }
         if self.stuck > self.patience {
-            (self.stuck, self.patience) = (0, (self.patience * 2).min(MOST_PATIENCE));
+            (self.stuck, self.patience) = (0, (self.patience * 2).min(MOST_TICKS));
             refusal = self.pool.send_extra_worker().and_then(Result::err);
         }
 

@@ -13,8 +13,8 @@
 //!    and a burst of spawns costs one wake.
 //! 2. The monitor runs while a source is listed and no place is free, and while a busy worker has
 //!    tasks in its local batch. So a task is not stuck behind another that blocks: a worker gives
-//!    its batch back when it blocks in one of our blocking points, and the monitor gives it back
-//!    when the worker has been at one task for a tick.
+//!    its batch back when it blocks in a blocking point of this crate, and the monitor gives it
+//!    back when the worker has been at one task for a tick.
 //! 3. A worker is in one of four states: at work (in a place or blocked), idle and listed, on its
 //!    way, or retired. A thread that wakes an idle worker exchanges its status, and so does the
 //!    worker when it retires: a wake is never given to a worker that leaves.
@@ -22,10 +22,10 @@
 //!    most where its tasks take long, while other sources are listed. Then it takes the next one in
 //!    turn. So a source with tasks that spawn more, which never runs dry, does not keep the others
 //!    from their workers.
-//! 5. A thread that is about to block in one of our blocking points, and the monitor, run no code
-//!    of the user's. Such code could block itself, which would take a wake from the wait, or the
-//!    monitor from all groups. So tasks that are given back are not dropped there, and a task that
-//!    has to fail because no thread is to be had does so elsewhere (see [`Refusal`]).
+//! 5. A thread that is about to block in a blocking point of this crate, and the monitor, run no
+//!    code of the user's. Such code could block itself, which would take a wake from the wait, or
+//!    the monitor from all groups. So tasks that are given back are not dropped there, and a task
+//!    that has to fail because no thread is to be had does so elsewhere (see [`Refusal`]).
 //!
 //! # Lock order
 //!
@@ -57,7 +57,7 @@ use crate::panics::log;
 type Main = fn(&'static Pool);
 
 /// More idle workers than this, taken in a row while none becomes idle, are a burst.
-const BURST: usize = 64;
+const MANY_TAKEN: usize = 64;
 
 /// The order of wakes matters only with more idle workers than this.
 const MANY_IDLE: usize = 1024;
@@ -452,7 +452,7 @@ impl PoolState {
     /// same few workers, and the longest waiter is taken only while many others are left.
     fn next_idle(&mut self) -> Option<Arc<Worker>> {
         self.taken_in_row += 1;
-        if self.taken_in_row > BURST && self.idle.len() > MANY_IDLE {
+        if self.taken_in_row > MANY_TAKEN && self.idle.len() > MANY_IDLE {
             self.idle.pop_front()
         } else {
             self.idle.pop_back()
@@ -522,22 +522,22 @@ mod tests {
 
     #[test]
     fn the_warmest_worker_is_woken_and_in_a_burst_with_many_idle_the_one_that_has_waited_longest() {
-        let most = MANY_IDLE + BURST + 3;
+        let most = MANY_IDLE + MANY_TAKEN + 3;
         let mut state = with_idle(most);
 
-        let warmest: Vec<_> = (0..most).rev().take(BURST).collect();
-        assert_eq!(keys(&mut state, BURST), warmest);
+        let warmest: Vec<_> = (0..most).rev().take(MANY_TAKEN).collect();
+        assert_eq!(keys(&mut state, MANY_TAKEN), warmest);
         assert_eq!(keys(&mut state, 3), [0, 1, 2]);
 
         // No more than `MANY_IDLE` are left, so the order does not matter any more.
-        assert_eq!(keys(&mut state, 1), [most - BURST - 1]);
+        assert_eq!(keys(&mut state, 1), [most - MANY_TAKEN - 1]);
     }
 
     #[test]
     fn tasks_that_come_one_by_one_leave_the_surplus_of_idle_workers_alone() {
         let most = 2 * MANY_IDLE;
         let mut state = with_idle(most);
-        for _ in 0..10 * BURST {
+        for _ in 0..10 * MANY_TAKEN {
             let worker = state.next_idle().unwrap();
             assert_eq!(worker.key(), most - 1);
             state.list_idle(worker);

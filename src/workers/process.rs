@@ -74,8 +74,8 @@ pub(crate) fn begin_task(worker: &Worker) {
     }
 }
 
-/// While it lives, this thread is blocked in one of our blocking points and has given its place to
-/// another worker.
+/// While it lives, this thread is blocked in a blocking point of this crate and has given its place
+/// to another worker.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Blocking(Option<Arc<Worker>>);

@@ -24,7 +24,7 @@ pub(super) enum Activity {
     Away,
     /// It is at work. It takes a place.
     Busy,
-    /// It is blocked in one of our blocking points. It takes no place.
+    /// It is blocked in a blocking point of this crate. It takes no place.
     Blocked,
     /// The monitor found it blocked in foreign code. It takes no place.
     Stalled,

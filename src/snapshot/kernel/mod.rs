@@ -1,4 +1,4 @@
-//! What the system says about a thread that is in none of our blocking points.
+//! What the system says about a thread that is in no blocking point of this crate.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod calls;

@@ -12,7 +12,7 @@ use crate::trace::GroupSpan;
 const IDLE_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long a job may take before another thread takes over the rest.
-const PATIENCE: Duration = Duration::from_secs(1);
+const JOB_LIMIT: Duration = Duration::from_secs(1);
 
 /// The reporter, and a second one while the first is kept.
 const MOST_THREADS: usize = 2;
@@ -55,7 +55,7 @@ impl Reporter {
         let is_stuck = |thread: &InCharge| {
             thread
                 .busy_since
-                .is_some_and(|since| since.elapsed() > PATIENCE)
+                .is_some_and(|since| since.elapsed() > JOB_LIMIT)
         };
 
         let needs_one = self.in_charge.as_ref().is_none_or(is_stuck);
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(reporter.appoint(), Some(1));
         assert_eq!(reporter.appoint(), None);
 
-        let long = Instant::now().checked_sub(2 * PATIENCE);
+        let long = Instant::now().checked_sub(2 * JOB_LIMIT);
         assert!(long.is_some(), "the clock has run for longer");
         note_busy(&mut reporter, long);
         assert_eq!(reporter.appoint(), Some(2));
