@@ -2,8 +2,8 @@
 //!
 //! Sources (groups, mostly) list themselves while they have tasks that a worker may run. Workers
 //! pick a source and run its tasks. The machine has as many *places* as it runs threads at once,
-//! and a worker that is at work takes one. It frees its place when it blocks in one of our blocking
-//! points, or when the monitor finds it blocked in code that is not ours. `README.md` in this
+//! and a worker that is at work takes one. It frees its place when it blocks in a blocking point of
+//! this crate, or when the monitor finds it blocked in other code. `README.md` in this
 //! folder draws how that plays together.
 //!
 //! # Invariants

@@ -181,3 +181,52 @@ fn a_panic_leaves_the_limit() -> Result<(), GroupError> {
         assert_eq!(taskgroup::remaining(), None);
     })
 }
+
+#[test]
+fn a_failing_sibling_ends_a_wait_in_a_limit() {
+    let inside = Gate::default();
+    let error = TaskGroup::scope(|g| {
+        let waits = g.spawn(|| {
+            timeout(LONG, || {
+                winding_down(|| {
+                    inside.open();
+                    sleep()
+                })
+            })?;
+            Ok(())
+        });
+        g.spawn(|| -> anyhow::Result<()> {
+            inside.wait();
+            anyhow::bail!("the sibling's own")
+        });
+        Ok(waits.join()?)
+    })
+    .unwrap_err();
+    assert_eq!(
+        error.failures().len(),
+        1,
+        "the wait was cancelled: {error:#}"
+    );
+}
+
+#[test]
+fn a_destructor_waits_in_a_limit_of_its_own() -> Result<(), GroupError> {
+    struct Waits<'a>(&'a Event);
+
+    impl Drop for Waits<'_> {
+        fn drop(&mut self) {
+            assert_eq!(timeout(SHORT, || self.0.wait()), Ok(None));
+        }
+    }
+
+    let never = Event::new();
+    in_tasks(|ask| {
+        let left = timeout(LONG, || {
+            let _waits = Waits(&never);
+            ask();
+            Ok::<_, Cancelled>(())
+        });
+        assert_eq!(left, Ok(Some(())));
+        assert_eq!(taskgroup::checkpoint(), Ok(()));
+    })
+}
