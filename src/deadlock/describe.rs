@@ -8,7 +8,7 @@ use super::report::{Certainty, Deadlock, DeadlockedGroup, DeadlockedThread};
 use super::stuck::Cycle;
 use crate::cancel::TaskId;
 use crate::lanes::{FrameKind, FrameView, HeldView, Object, Share, WaitView, since_epoch};
-use crate::snapshot::{Holder, LimitSnapshot, ObjectId, TokenView, label_of};
+use crate::snapshot::{GroupView, Holder, LimitSnapshot, ObjectId, TokenView, label_of};
 use crate::waiting::WaitKind;
 
 impl Deadlock {
@@ -32,20 +32,19 @@ impl Deadlock {
 pub(super) fn describe_group(graph: &mut Graph, number: u64) -> Option<DeadlockedGroup> {
     // The lanes that were read have no token: a `Graph` keeps no group alive.
     let (opener, _) = graph.opening(number)?;
-    let token = graph.threads[opener].source.with_groups(|groups| {
+    let described = graph.threads[opener].source.with_groups(|groups| {
         let (_, group) = groups.iter().find(|(group, _)| *group == number)?;
-        let mut view = TokenView::default();
+        let (mut token, mut view) = (TokenView::default(), GroupView::default());
+        group.describe(&mut token);
         group.describe(&mut view);
-        view.0
+        Some((token.0?, view))
     });
 
-    let token = token.ok().flatten()?;
-
-    let view = graph.group(number);
+    let (token, view) = described.ok().flatten()?;
     Some(DeadlockedGroup {
         id: token.id(),
-        name: view.and_then(|view| view.name.clone()),
-        location: view.and_then(|view| view.location),
+        name: view.name,
+        location: view.location,
         token,
     })
 }
@@ -125,8 +124,8 @@ fn limit_note(graph: &mut Graph, object: Object) -> Option<String> {
     let Object::Task(task) = object else {
         return None;
     };
-    let group = graph.queued_in(task)?;
-    let LimitSnapshot { total, held, .. } = graph.group(group)?.limit?;
+    let group = graph.queued_in(task, |_, _| true)?;
+    let LimitSnapshot { total, held, .. } = graph.queue(group)?.limit?;
     Some(format!(
         "the task is queued behind the limit of {total}: {held} of {total} permits are held"
     ))

@@ -6,10 +6,12 @@
 mod needs;
 
 use std::collections::HashMap;
+use std::panic::Location;
 
 use super::stuck::Need;
+use crate::cancel::TaskId;
 use crate::lanes::{self, FrameKind, HeldAs, Lane, LaneView, Object, WaitView};
-use crate::snapshot::{BatchView, GroupView, label_of};
+use crate::snapshot::{BatchView, LimitView, QueueView, label_of};
 use crate::waiting::WaitKind;
 
 /// A lane, as it was read.
@@ -61,8 +63,10 @@ pub(super) struct Graph {
     running: HashMap<u64, (usize, bool)>,
     /// The threads that have tasks of a group in their frames, one entry for each frame.
     members: HashMap<u64, Vec<(usize, FrameKind)>>,
-    /// The groups that were asked for; none for a group that could not be read.
-    groups: HashMap<u64, Option<GroupView>>,
+    /// The limits of the groups that were asked for; none for a group that could not be read.
+    limits: HashMap<u64, Option<LimitView>>,
+    /// The same for the queues. To read one takes as long as it is: see [`Graph::are_stuck`].
+    queues: HashMap<u64, Option<QueueView>>,
     /// How many tasks of each group are in the batches of workers.
     batched: HashMap<u64, usize>,
     /// A batch could not be read.
@@ -88,7 +92,8 @@ impl Graph {
             waiters: HashMap::new(),
             running: HashMap::new(),
             members: HashMap::new(),
-            groups: HashMap::new(),
+            limits: HashMap::new(),
+            queues: HashMap::new(),
             batched: HashMap::new(),
             is_batch_unread: false,
             needs: Vec::new(),
@@ -174,7 +179,7 @@ impl Graph {
     /// has other tasks that may go on, such as a task that has been taken and not begun, or that
     /// runs its last callbacks.
     fn all_members(&mut self, group: u64) -> Option<Vec<usize>> {
-        let view = self.group(group)?;
+        let view = self.queue(group)?;
         let (live, queued) = (view.live, view.queued);
 
         // Rule of the completeness: every live task is in a frame or in the queue.
@@ -184,34 +189,57 @@ impl Graph {
         is_all.then(|| members.iter().map(|(thread, _)| *thread).collect())
     }
 
-    /// Returns a group, as it describes itself; none if it could not be read.
-    pub(super) fn group(&mut self, number: u64) -> Option<&GroupView> {
+    /// Returns whether all of these threads sleep in waits with known wakers. If one of them does
+    /// not, it can go on, and no wait for one of them is part of a deadlock. So nothing else needs
+    /// to be read.
+    fn are_stuck(&self, threads: impl IntoIterator<Item = usize>) -> bool {
+        let mut waits = threads
+            .into_iter()
+            .map(|thread| self.threads[thread].view.wait.as_ref());
+        waits.all(|wait| wait.is_some_and(is_candidate))
+    }
+
+    /// Returns the limit of a group; none if it could not be read.
+    pub(super) fn limit(&mut self, group: u64) -> Option<&LimitView> {
         let threads = &self.threads;
-        let view = self.groups.entry(number).or_insert_with(|| {
-            // A group is open in the lane of the thread that opened it.
-            let opened = threads.iter().find(|seen| opens(&seen.view, number))?;
-            let described = opened.source.with_groups(|groups| {
-                let (_, group) = groups.iter().find(|(group, _)| *group == number)?;
-                let mut view = GroupView::default();
-                group.describe(&mut view);
-                (!view.is_busy).then_some(view)
-            });
-            described.ok().flatten()
+        let view = self.limits.entry(group).or_insert_with(|| {
+            let view: LimitView = described(threads, group)?;
+            (!view.is_busy).then_some(view)
         });
         view.as_ref()
     }
 
-    /// Returns the group that has a task in its queue.
-    pub(super) fn queued_in(&mut self, task: u64) -> Option<u64> {
+    /// Returns the queue of a group, all of it; none if it could not be read.
+    pub(super) fn queue(&mut self, group: u64) -> Option<&QueueView> {
+        let threads = &self.threads;
+        let view = self.queues.entry(group).or_insert_with(|| {
+            let view: QueueView = described(threads, group)?;
+            (!view.is_busy).then_some(view)
+        });
+        view.as_ref()
+    }
+
+    /// Returns the group that has a task in its queue, out of those that `may` have it there. The
+    /// queues of the others are not read.
+    pub(super) fn queued_in(
+        &mut self,
+        task: u64,
+        may: impl Fn(&mut Self, u64) -> bool,
+    ) -> Option<u64> {
+        // Copied, since a group is read when it is asked for.
+        let groups: Vec<_> = self.groups().map(|(group, _)| group).collect();
+        groups.into_iter().find(|group| {
+            // A thread that waits for the task watches it.
+            let is_watched = |view: &QueueView| view.watched.contains(&TaskId(task));
+            may(self, *group) && self.queue(*group).is_some_and(is_watched)
+        })
+    }
+
+    /// Returns the open groups, each with the place of its scope.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (u64, &'static Location<'static>)> + '_ {
         let frames = self.threads.iter().flat_map(|seen| &seen.view.frames);
         let scopes = frames.filter(|frame| frame.kind == FrameKind::Scope);
-
-        // Copied, since a group is read when it is asked for.
-        let groups: Vec<_> = scopes.map(|frame| frame.id).collect();
-        groups.into_iter().find(|group| {
-            let view = self.group(*group);
-            view.is_some_and(|view| view.tasks.iter().any(|queued| queued.id.0 == task))
-        })
+        scopes.map(|frame| (frame.id, frame.location))
     }
 
     /// Returns the innermost group that all of these threads are inside of.
@@ -282,6 +310,19 @@ impl Graph {
 
 fn is_scope(frame: &lanes::FrameView, group: u64) -> bool {
     frame.kind == FrameKind::Scope && frame.id == group
+}
+
+/// Asks a group for a view of it. Returns none if its thread opens or ends a scope just now.
+fn described<V: Default + 'static>(threads: &[ReadLane], group: u64) -> Option<V> {
+    // A group is open in the lane of the thread that opened it.
+    let opened = threads.iter().find(|seen| opens(&seen.view, group))?;
+    let described = opened.source.with_groups(|groups| {
+        let (_, open) = groups.iter().find(|(number, _)| *number == group)?;
+        let mut view = V::default();
+        open.describe(&mut view);
+        Some(view)
+    });
+    described.ok().flatten()
 }
 
 fn opens(view: &LaneView, group: u64) -> bool {

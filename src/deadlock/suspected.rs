@@ -26,7 +26,7 @@ use super::report::{Certainty, Deadlock, Response};
 use crate::cancel;
 use crate::facade::PlainMutex;
 use crate::lanes;
-use crate::snapshot::{GroupView, LimitSnapshot};
+use crate::snapshot::{LimitSnapshot, QueueView};
 use crate::waiting::WaitKind;
 
 /// How many searches are asked for.
@@ -223,7 +223,7 @@ fn has_work(seen: &ReadLane) -> bool {
     // A task behind a full limit begins only when another ends, and all others sleep.
     let groups = seen.source.with_groups(|groups| {
         groups.iter().any(|(_, group)| {
-            let mut view = GroupView::default();
+            let mut view = QueueView::default();
             group.describe(&mut view);
             let is_full = view.limit.is_some_and(|limit| limit.held >= limit.total);
             view.is_busy || (view.queued != 0 && !is_full)
@@ -237,13 +237,11 @@ fn has_work(seen: &ReadLane) -> bool {
 
 /// Says which groups have tasks that wait for a permit.
 fn queued_notes(graph: &mut Graph) -> Vec<String> {
-    let frames = graph.threads.iter().flat_map(|seen| &seen.view.frames);
-    let scopes = frames.filter(|frame| frame.kind == lanes::FrameKind::Scope);
-    let scopes: Vec<_> = scopes.map(|frame| (frame.id, frame.location)).collect();
+    let scopes: Vec<_> = graph.groups().collect();
 
     // A group without a limit cannot keep its tasks from beginning, so it explains nothing.
     let notes = scopes.into_iter().filter_map(|(group, location)| {
-        let view = graph.group(group).filter(|view| view.queued != 0)?;
+        let view = graph.queue(group).filter(|view| view.queued != 0)?;
         let LimitSnapshot { total, held, .. } = view.limit?;
         let queued = view.queued;
         let plural = if queued == 1 { " is" } else { "s are" };

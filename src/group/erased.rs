@@ -8,6 +8,8 @@ use super::job::Claimed;
 use super::permit_wait::PermitWait;
 use super::stopwatch::Timing;
 use super::task_end::{RunsInPlace, TaskEnd};
+#[cfg(not(loom))]
+use crate::cancel::TaskId;
 use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::{LazyTask, OwnNode};
 use crate::facade::{CountedRef, coerced};
@@ -35,6 +37,23 @@ pub(crate) trait Runnable<'scope>: Send + Sync {
 
     /// Returns whether the task has been claimed, and how much is left of it then.
     fn claimed(&self) -> Claimed;
+
+    /// Returns whether the task is queued: neither claimed nor marked as dealt.
+    #[cfg(not(loom))]
+    fn is_queued(&self) -> bool {
+        self.claimed() == Claimed::No
+    }
+
+    /// Notes that a thread has taken the task and is about to claim it, although the queue still
+    /// has an entry of it. To be called under the lock of the queue.
+    #[cfg(not(loom))]
+    fn mark_dealt(&self) {}
+
+    /// Returns the id of the task, if its end is watched.
+    #[cfg(not(loom))]
+    fn id_if_watched(&self) -> Option<TaskId> {
+        None
+    }
 
     /// Returns the identity of the task.
     #[cfg_attr(loom, allow(dead_code, reason = "a model has no snapshots"))]

@@ -26,7 +26,9 @@ pub use kinds::{Inside, LimitSnapshot, RegionKind, TaskKind, TaskState};
 pub(crate) use label::of as label_of;
 pub use nodes::{GroupSnapshot, TaskSnapshot};
 pub use take::snapshot;
-pub(crate) use view::{BatchView, GroupView, LARGEST_LISTING, QueuedTask, TokenView};
+pub(crate) use view::{
+    BatchView, GroupView, LARGEST_LISTING, LimitView, QueueView, QueuedTask, TokenView,
+};
 pub use wait::{Holder, ObjectId, Wait};
 pub use whole::Snapshot;
 pub use worker::WorkerSnapshot;

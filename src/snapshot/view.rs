@@ -1,6 +1,7 @@
 //! What the parts of the crate tell a snapshot, copied by value.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::panic::Location;
 use std::time::Instant;
 
@@ -21,13 +22,38 @@ pub(crate) struct GroupView {
     pub(crate) cancelled: Option<Cancelled>,
     pub(crate) queued: usize,
     pub(crate) tasks: Vec<QueuedTask>,
-    /// How many tasks and daemons have been spawned and have not ended.
-    pub(crate) live: usize,
     /// Its last task has ended, and it takes no more.
     pub(crate) is_closed: bool,
+    /// A part of it could not be read.
+    pub(crate) is_busy: bool,
+}
+
+/// What decides whether the rest of a group is worth a look: the search for deadlocks reads it for
+/// every group that threads wait for.
+#[derive(Debug, Default)]
+pub(crate) struct LimitView {
     /// The first result cancels its other tasks.
     pub(crate) is_race: bool,
-    /// A part of it could not be read.
+    pub(crate) limit: Option<LimitSnapshot>,
+    /// The permits could not be read.
+    pub(crate) is_busy: bool,
+}
+
+/// The whole queue of a group, and its counts at the same moment.
+///
+/// The lock of the queue is held for the time that a walk over all of it takes.
+#[derive(Debug, Default)]
+pub(crate) struct QueueView {
+    pub(crate) limit: Option<LimitSnapshot>,
+    /// How many tasks and daemons have been spawned and have not ended.
+    pub(crate) live: usize,
+    /// How many of them are queued, without those that a thread has claimed, or has taken and not
+    /// claimed yet.
+    pub(crate) queued: usize,
+    /// The queued tasks that are watched. A thread that waits for a task watches it before it goes
+    /// to sleep.
+    pub(crate) watched: HashSet<TaskId>,
+    /// It could not be read.
     pub(crate) is_busy: bool,
 }
 

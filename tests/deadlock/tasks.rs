@@ -262,6 +262,46 @@ fn a_task_that_is_queued_behind_a_limit() {
     assert_eq!(found.threads().len(), 2, "{text}");
 }
 
+/// A snapshot lists no more of a queue than its first tasks, but the search knows all of it.
+#[test]
+fn the_last_task_of_a_long_queue_behind_a_limit() {
+    join_behind(600, |tasks| tasks.len() - 1);
+}
+
+#[test]
+fn a_task_of_a_long_queue_that_has_tasks_that_were_cancelled() {
+    join_behind(600, |tasks| {
+        tasks.iter().skip(1).step_by(2).for_each(TaskHandle::cancel);
+        0
+    });
+}
+
+/// Plants a join of one of so many tasks, each of which waits for the permit of a task that waits
+/// for the joiner.
+#[track_caller]
+fn join_behind(queued: usize, chosen: impl Fn(&[TaskHandle<'_, ()>]) -> usize + Sync) {
+    let (lock, held) = (Mutex::new(()), Gate::default());
+    let found = planted(&["has-the-permit"], || {
+        TaskGroup::builder().limit(1).scope(|g| {
+            let locked = lock.lock()?;
+            g.task().name("has-the-permit").dedicated().spawn(|| {
+                held.open();
+                drop(lock.lock()?);
+                Ok(())
+            });
+            held.wait();
+            let mut queued: Vec<_> = (0..queued).map(|_| g.spawn(|| Ok(()))).collect();
+            let chosen = chosen(&queued);
+            queued.swap_remove(chosen).join()?;
+            drop(locked);
+            anyhow::Ok(())
+        })
+    });
+    let text = found.to_string();
+    assert!(text.contains("queued behind the limit of 1"), "{text}");
+    assert_eq!(found.threads().len(), 2, "{text}");
+}
+
 /// A daemon needs no permit, so it can let no queued task begin.
 #[test]
 fn a_task_that_is_queued_behind_a_limit_beside_a_daemon_that_sleeps() {

@@ -33,7 +33,7 @@ use std::collections::HashSet;
 use super::{Graph, is_candidate, opens};
 use crate::deadlock::stuck::{How, Need};
 use crate::lanes::{FrameKind, HeldAs, Object, WaitView};
-use crate::snapshot::label_of;
+use crate::snapshot::{LimitSnapshot, label_of};
 use crate::waiting::WaitKind;
 
 impl Graph {
@@ -74,7 +74,7 @@ impl Graph {
         let tasks = view.frames.iter().filter(|frame| frame.kind.is_task());
         let groups = tasks.map(|frame| frame.group);
         let mut groups: Vec<_> = groups.filter(|group| opens(view, *group)).collect();
-        groups.retain(|group| self.group(*group).is_none_or(|view| view.is_race));
+        groups.retain(|group| self.limit(*group).is_none_or(|view| view.is_race));
         groups
     }
 
@@ -99,7 +99,7 @@ impl Graph {
                 Some((runner, _)) => Some(Need::one(vec![*runner])),
                 // Neither running nor queued: it has ended, or is about to begin.
                 None => {
-                    let group = self.queued_in(task)?;
+                    let group = self.queued_in(task, Self::keeps_queued)?;
                     self.permit_need(group)
                 }
             },
@@ -137,7 +137,7 @@ impl Graph {
     /// The end of a scope waits for every task. Its daemons come later, see [`Self::add_daemons`].
     fn end_need(&mut self, group: u64) -> Option<Need> {
         // The first result of a race cancels its other tasks, so one task may be enough.
-        if self.group(group)?.is_race {
+        if self.limit(group)?.is_race {
             return self.first_to_end(group).map(Need::one);
         }
 
@@ -205,29 +205,46 @@ impl Graph {
     /// Returns the threads one of which runs the task of a group that ends first; none if that is
     /// not known.
     fn first_to_end(&mut self, group: u64) -> Option<Vec<usize>> {
+        let members = self.members_of(group).iter();
+        if !self.are_stuck(members.map(|(thread, _)| *thread)) {
+            return None;
+        }
+
         // A queued task that gets a permit may end first.
-        let queued = self.group(group)?.queued;
-        if queued != 0 && !self.has_no_permit(group) {
+        let view = self.queue(group)?;
+        if view.queued != 0 && !is_full(view.limit) {
             return None;
         }
         self.all_members(group)
     }
 
+    /// Returns whether a task that is queued in the group may have to wait for ever: the limit is
+    /// reached, and none of the running tasks can go on.
+    fn keeps_queued(&mut self, group: u64) -> bool {
+        let limit = self.limit(group).and_then(|view| view.limit);
+        is_full(limit) && self.are_stuck(self.with_permits(group))
+    }
+
     /// A queued task waits for a permit. All running tasks of the group may have one, but for its
     /// daemons, which need none.
     fn permit_need(&mut self, group: u64) -> Option<Need> {
-        if !self.has_no_permit(group) {
+        // Of the same moment as the queue.
+        if !is_full(self.queue(group)?.limit) {
             return None;
         }
         self.all_members(group)?;
+        Some(Need::one(self.with_permits(group).collect()))
+    }
 
+    /// Returns the threads that run tasks of a group which need a permit.
+    fn with_permits(&self, group: u64) -> impl Iterator<Item = usize> + '_ {
         let tasks = self.members_of(group).iter();
         let tasks = tasks.filter(|(_, kind)| *kind != FrameKind::Daemon);
-        Some(Need::one(tasks.map(|(thread, _)| *thread).collect()))
+        tasks.map(|(thread, _)| *thread)
     }
+}
 
-    fn has_no_permit(&mut self, group: u64) -> bool {
-        let limit = self.group(group).and_then(|view| view.limit);
-        limit.is_some_and(|limit| limit.held >= limit.total)
-    }
+/// Returns whether all permits are held. There is nothing to hold without a limit.
+fn is_full(limit: Option<LimitSnapshot>) -> bool {
+    limit.is_some_and(|limit| limit.held >= limit.total)
 }

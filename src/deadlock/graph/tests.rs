@@ -3,12 +3,13 @@
 use std::any::Any;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::super::stuck::{cycles, stuck};
 use super::*;
 use crate::cancel::TaskId;
 use crate::lanes::{Describe, FrameView, HeldView, Share, WaitFlags};
-use crate::snapshot::QueuedTask;
+use crate::snapshot::{LimitSnapshot, QueuedTask};
 
 const GROUP: u64 = 1 << 40;
 const LOCK: usize = 0x10;
@@ -82,15 +83,36 @@ impl ReadLane {
 }
 
 /// A group that describes itself like this.
+#[derive(Default)]
 struct Described {
     live: usize,
     is_busy: bool,
+    /// Its only permit is held, and these tasks are queued. Without any, it has no limit.
+    queued: Vec<u64>,
+    /// How often its queue was read.
+    reads: AtomicUsize,
+}
+
+impl Described {
+    fn limit(&self) -> Option<LimitSnapshot> {
+        (!self.queued.is_empty()).then_some(LimitSnapshot {
+            total: 1,
+            held: 1,
+            lent: 0,
+        })
+    }
 }
 
 impl Describe for Described {
     fn describe(&self, into: &mut dyn Any) {
-        if let Some(view) = into.downcast_mut::<GroupView>() {
+        if let Some(view) = into.downcast_mut::<LimitView>() {
+            view.limit = self.limit();
+        }
+        if let Some(view) = into.downcast_mut::<QueueView>() {
+            self.reads.fetch_add(1, Relaxed);
             (view.live, view.is_busy) = (self.live, self.is_busy);
+            (view.limit, view.queued) = (self.limit(), self.queued.len());
+            view.watched = self.queued.iter().copied().map(TaskId).collect();
         }
     }
 }
@@ -118,8 +140,12 @@ fn body_and(members: usize, live: usize, is_busy: bool) -> Vec<ReadLane> {
     let body = asleep(WaitKind::Completion, Object::Group(GROUP))
         .inside(frame(FrameKind::Scope, GROUP, 0))
         .holding(LOCK, HeldAs::Exclusive);
-    body.source
-        .open(GROUP, Arc::new(Described { live, is_busy }));
+    let group = Described {
+        live,
+        is_busy,
+        ..Described::default()
+    };
+    body.source.open(GROUP, Arc::new(group));
     let member = |task| {
         let waits = asleep(WaitKind::Mutex, Object::At(LOCK));
         waits.inside(frame(FrameKind::Task, task, GROUP))
@@ -157,6 +183,51 @@ fn of_a_group_that_is_busy_nothing_is_known() {
     assert!(deadlocks(body_and(2, 2, true)).is_empty());
 }
 
+/// A body that holds a lock and joins the task with this id, in a group that has queued `queued`
+/// behind a task in the wait `waits`.
+fn joins_behind(task: u64, queued: Vec<u64>, waits: ReadLane) -> (Vec<ReadLane>, Arc<Described>) {
+    let group = Arc::new(Described {
+        live: queued.len() + 1,
+        queued,
+        ..Described::default()
+    });
+    let body = asleep(WaitKind::Join, Object::Task(task))
+        .inside(frame(FrameKind::Scope, GROUP, 0))
+        .holding(LOCK, HeldAs::Exclusive);
+    body.source.open(GROUP, group.clone());
+    let threads = vec![body, waits.inside(frame(FrameKind::Task, 1, GROUP))];
+    (threads, group)
+}
+
+#[test]
+fn a_queued_task_waits_for_the_task_that_has_the_permit() {
+    let joined = |task, queued| {
+        let waits = asleep(WaitKind::Mutex, Object::At(LOCK));
+        deadlocks(joins_behind(task, queued, waits).0)
+    };
+    assert_eq!(joined(1000, (2..=1000).collect()), [[0, 1]]);
+
+    // The task has been taken, and is about to begin.
+    assert!(joined(1000, (2..1000).collect()).is_empty());
+}
+
+/// To read a queue takes as long as it is.
+#[test]
+fn no_queue_is_read_while_a_running_task_of_its_group_can_go_on() {
+    let reads = |waits: ReadLane| {
+        let (threads, group) = joins_behind(2, vec![2], waits);
+        deadlocks(threads);
+        group.reads.load(Relaxed)
+    };
+    let waits = || asleep(WaitKind::Mutex, Object::At(LOCK));
+    assert_eq!(reads(waits()), 1);
+    assert_eq!(reads(waits().limited()), 0);
+    assert_eq!(reads(asleep(WaitKind::Event, Object::None)), 0);
+    let mut runs = waits();
+    runs.view.wait = None;
+    assert_eq!(reads(runs), 0);
+}
+
 #[test]
 fn a_wait_with_a_limit_ends_by_itself() {
     let crossed = || {
@@ -175,9 +246,12 @@ fn a_daemon_that_its_scope_will_cancel_does_not_keep_it() {
         let body = asleep(WaitKind::ScopeEnd, Object::Group(GROUP))
             .inside(frame(FrameKind::Scope, GROUP, 0))
             .holding(LOCK, HeldAs::Exclusive);
-        let (live, is_busy) = (1, false);
-        body.source
-            .open(GROUP, Arc::new(Described { live, is_busy }));
+        let live = 1;
+        let group = Described {
+            live,
+            ..Described::default()
+        };
+        body.source.open(GROUP, Arc::new(group));
         let waits = asleep(WaitKind::Mutex, Object::At(LOCK));
         vec![body, waits.inside(frame(kind, 1, GROUP))]
     };

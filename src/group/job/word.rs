@@ -8,6 +8,7 @@
 //! | `DETACHED` | the handle has been dropped | the drop of the handle |
 //! | `WATCHED` | a thread waits for the end, or a callback is registered for it | the watcher, under the lock of the watch list |
 //! | `TOKENED` | the task has a token of its own | the thread that makes the token |
+//! | `DEALT` | a thread has taken the task from the list of awaited tasks, and is about to claim it (not in models, which have no snapshots) | that thread, under the lock of the queue |
 
 use super::super::status::TaskStatus;
 use crate::facade::{AtomicU32, Ordering};
@@ -22,6 +23,8 @@ const TAKEN: u32 = 1 << 5;
 const DETACHED: u32 = 1 << 6;
 const WATCHED: u32 = 1 << 7;
 const TOKENED: u32 = 1 << 8;
+#[cfg(not(loom))]
+const DEALT: u32 = 1 << 9;
 
 /// Whether a job has been claimed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,7 +174,7 @@ impl JobWord {
 
         // Relaxed: no other thread can ask for the result, and the count of the references orders
         // the drop of the memory. No other thread writes the word of a claimed job without a
-        // handle, so the store overwrites nothing.
+        // handle, but for `DEALT`, which says nothing of a claimed job.
         self.0.store(word_at_end(word, status), Ordering::Relaxed);
         Ok(())
     }
@@ -215,6 +218,19 @@ impl JobWord {
             word if word & PHASE == QUEUED => Claimed::No,
             _ => Claimed::Yes,
         }
+    }
+
+    /// Returns whether the job is unclaimed, and no thread is about to claim it for a worker.
+    #[cfg(not(loom))]
+    pub(crate) fn is_queued(&self) -> bool {
+        // Relaxed: the lock of the queue orders `DEALT`.
+        self.0.load(Ordering::Relaxed) & (PHASE | DEALT) == QUEUED
+    }
+
+    /// Notes that a thread is about to claim the job.
+    #[cfg(not(loom))]
+    pub(crate) fn mark_dealt(&self) {
+        self.0.fetch_or(DEALT, Ordering::Relaxed);
     }
 
     /// Notes that the handle is gone. Returns true if the job has ended: then the caller may take

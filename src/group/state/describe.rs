@@ -5,12 +5,14 @@ use std::any::Any;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::group_state::GroupState;
+use super::queue::TaskQueue;
 use super::worker_loop::TaskBatch;
 use crate::group::erased::ErasedTask;
 use crate::group::policy::Fatal;
 use crate::lanes::Describe;
 use crate::snapshot::{
-    BatchView, GroupView, LARGEST_LISTING, LimitSnapshot, QueuedTask, TokenView,
+    BatchView, GroupView, LARGEST_LISTING, LimitSnapshot, LimitView, QueueView, QueuedTask,
+    TokenView,
 };
 use crate::stall::{ReportClaim, SpanView, StallView};
 use crate::trace::GroupTrace;
@@ -49,6 +51,13 @@ impl Describe for GroupState {
             return;
         }
 
+        if let Some(view) = into.downcast_mut::<LimitView>() {
+            return self.describe_limit(view);
+        }
+        if let Some(view) = into.downcast_mut::<QueueView>() {
+            return self.describe_queue(view);
+        }
+
         if let Some(view) = into.downcast_mut::<GroupView>() {
             self.describe_group(view);
         }
@@ -65,9 +74,6 @@ impl GroupState {
             Fatal::Panics => "cancel siblings at a panic",
             Fatal::None => "collect",
         };
-
-        // Only a race goes on at an error.
-        view.is_race = matches!(info.fatal, Fatal::Panics);
         view.deadline = self.node().effective_deadline();
 
         // The cause of a cancel is under the lock of the node.
@@ -80,15 +86,7 @@ impl GroupState {
             view.is_busy = true;
             return;
         };
-        view.limit = self.limit().map(|total| LimitSnapshot {
-            total,
-            held: queue.permits.held,
-            lent: queue.permits.lent,
-        });
-
-        // Tasks that the owner has run are taken off the counts later.
-        let ended = self.ended_in_place.load(Relaxed) + self.ended_from_queue.load(Relaxed);
-        view.live = (queue.live_tasks + queue.live_daemons).saturating_sub(ended);
+        view.limit = self.permits_of(&queue);
         view.is_closed = queue.closed;
         view.tasks = queued(queue.tasks.iter().chain(&queue.daemons));
 
@@ -100,6 +98,42 @@ impl GroupState {
         } else {
             view.tasks.len()
         };
+    }
+
+    fn permits_of(&self, queue: &TaskQueue) -> Option<LimitSnapshot> {
+        self.limit().map(|total| LimitSnapshot {
+            total,
+            held: queue.permits.held,
+            lent: queue.permits.lent,
+        })
+    }
+
+    fn describe_limit(&self, view: &mut LimitView) {
+        // Only a race goes on at an error.
+        view.is_race = matches!(self.info().fatal, Fatal::Panics);
+        match self.queue.try_lock() {
+            Some(queue) => view.limit = self.permits_of(&queue),
+            None => view.is_busy = true,
+        }
+    }
+
+    fn describe_queue(&self, view: &mut QueueView) {
+        let Some(queue) = self.queue.try_lock() else {
+            view.is_busy = true;
+            return;
+        };
+        view.limit = self.permits_of(&queue);
+
+        // Tasks that the owner has run are taken off the counts later.
+        let ended = self.ended_in_place.load(Relaxed) + self.ended_from_queue.load(Relaxed);
+        view.live = (queue.live_tasks + queue.live_daemons).saturating_sub(ended);
+
+        // An awaited task has its entry here still when it has been taken.
+        let queued = queue.tasks.iter().chain(&queue.daemons);
+        for task in queued.filter(|task| task.is_queued()) {
+            view.queued += 1;
+            view.watched.extend(task.id_if_watched());
+        }
     }
 }
 

@@ -359,6 +359,11 @@ impl TaskQueue {
         // An awaited task has a second entry in `tasks`, which goes when it is its turn, like the
         // entry of any claimed task.
         let awaited = self.awaited.pop_front().map(|awaited| awaited.task);
+        #[cfg(not(loom))]
+        if let Some(task) = &awaited {
+            // Until it is claimed, only this tells it from a queued task.
+            task.mark_dealt();
+        }
         let task = awaited.or_else(|| self.tasks.pop_front())?;
         self.begun += 1;
 

@@ -1,5 +1,6 @@
 //! Tests of the queue and of a worker's local batch, which hold the permits by hand.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, mpsc};
 
 use super::completions::Completions;
@@ -10,6 +11,8 @@ use super::permit::TaskPermit;
 use super::queue::{TakenTask, TaskQueue};
 use super::worker_loop::TaskBatch;
 use crate::group::permit_wait::PermitWait;
+use crate::lanes::Describe;
+use crate::snapshot::QueueView;
 use crate::workers::LocalBatch;
 use crate::{TaskGroup, TaskStatus};
 
@@ -114,6 +117,46 @@ fn a_wait_that_ends_takes_back_its_own_tasks_that_are_still_queued() {
         let mut queue = state.queue.lock();
         assert!(!queue.is_any_awaited(&mut drops) && queue.awaited.is_empty());
         drop(queue);
+    });
+}
+
+#[test]
+fn the_queue_is_shown_without_tasks_that_are_claimed_or_about_to_be() {
+    with_all_permits_held(1, |g, state| {
+        let tasks = [(); 400].map(|()| g.spawn(|| Ok(())));
+        let shown = || {
+            let mut view = QueueView::default();
+            state.describe(&mut view);
+            assert!(!view.is_busy);
+            (view.queued, view.watched)
+        };
+        assert_eq!(shown(), (400, HashSet::new()));
+        tasks[399].on_finished(|_| {});
+        assert_eq!(shown(), (400, HashSet::from([tasks[399].id()])));
+        tasks[0].cancel();
+        assert_eq!(shown().0, 399);
+
+        // A worker takes the last one, since another task waits for it, and has not begun it yet.
+        let mut drops = DeferredDrops::default();
+        let mut queue = state.queue.lock();
+        let last = queue.tasks.back().expect("it is queued").clone();
+        queue.add_awaited([last], 1, &mut drops);
+        queue.permits.held = 0;
+        let taken = queue.take(1, &mut drops).expect("a permit is free");
+        // One more, so that none is free when the task ends.
+        queue.permits.held = 2;
+        drop(queue);
+        assert_eq!(shown(), (398, HashSet::new()));
+
+        state.run(taken);
+        assert_eq!(shown().0, 398);
+        assert_eq!(tasks[399].status(), TaskStatus::Finished);
+
+        // Of a queue that another thread works on, nothing is shown.
+        let _queue = state.queue.lock();
+        let mut view = QueueView::default();
+        state.describe(&mut view);
+        assert!(view.is_busy);
     });
 }
 

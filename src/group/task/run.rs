@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::closure::Closure;
 use super::common::TaskRef;
 use super::record::Task;
+#[cfg(not(loom))]
+use crate::cancel::TaskId;
 use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::{self, InsideInPlace, InsideScope, OwnNode};
 use crate::error::{Failure, FailureKind, TaskError};
@@ -210,6 +212,22 @@ where
 
     fn claimed(&self) -> Claimed {
         self.job.word().claimed()
+    }
+
+    #[cfg(not(loom))]
+    fn is_queued(&self) -> bool {
+        self.job.word().is_queued()
+    }
+
+    #[cfg(not(loom))]
+    fn mark_dealt(&self) {
+        self.job.word().mark_dealt();
+    }
+
+    #[cfg(not(loom))]
+    fn id_if_watched(&self) -> Option<TaskId> {
+        let is_watched = self.job.word().is_watched();
+        is_watched.then_some(self.common.spec.id)
     }
 
     fn identity(&self) -> TaskIdentity {
