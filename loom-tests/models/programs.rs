@@ -2,10 +2,11 @@
 //! parts that the other models explore one by one.
 //!
 //! A program is chosen by its seed and runs on the pool. In every execution, its ledger is compared
-//! with the same specification as in the test. Panics, times and the order of the clock are left
-//! out, because a model has none of them. So are scopes in destructors, which need more threads
-//! than a model has. Loom lets a thread see an old value until it is told of the new one. So "after
-//! the cancel has returned" means nothing in a model, and the specification does without it there.
+//! with the same specification as in the test. Panics, times, the order of the clock, waits in the
+//! kernel and scoped values are left out, because a model has none of them. So are scopes in
+//! destructors, which need more threads than a model has. Loom lets a thread see an old value until
+//! it is told of the new one. So "after the cancel has returned" means nothing in a model, and the
+//! specification does without it there.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -60,7 +61,9 @@ const SIZE: Size = Size {
         | grammar::PANICS
         | grammar::TIMES
         | grammar::STREAMS
-        | grammar::SCOPES),
+        | grammar::SCOPES
+        | grammar::IO
+        | grammar::BINDINGS),
 };
 
 /// The most tasks of a program that is small. Each may need a thread, beside the main thread.

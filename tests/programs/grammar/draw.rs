@@ -198,6 +198,7 @@ fn region_of(step: &Step) -> Option<(String, &[Step])> {
         Step::Run { token, steps } => (format!("token{token}.run"), steps),
         Step::Winding(steps) => ("winding_down".to_owned(), steps),
         Step::Hook(steps) => ("with_cancel_hook".to_owned(), steps),
+        Step::Bind(steps) => ("with a scoped value".to_owned(), steps),
         Step::OnCancel { token, act, steps } => (
             format!("token{token}.on_cancel({act:?}), guard held"),
             steps,

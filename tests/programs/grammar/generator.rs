@@ -273,6 +273,9 @@ impl Generator {
         if at.doomed && !at.quiet && self.choices.chance(30) {
             return Some(Step::Forever(self.forever()));
         }
+        if self.has(IO) && !at.quiet && self.choices.chance(4) {
+            return Some(Step::Io(self.choices.weighed(&Io::ALL)));
+        }
         match self.choices.below(112) {
             0..=4 => Some(Step::Checkpoint),
             5..=8 => Some(Step::Yield),
@@ -307,6 +310,9 @@ impl Generator {
 
     /// Steps in a scope that no group belongs to, or under a hook or callback.
     fn region(&mut self, at: &mut Place) -> Option<Step> {
+        if self.has(BINDINGS) && self.choices.chance(15) {
+            return Some(Step::Bind(self.inside(at, |_| ())));
+        }
         match self.choices.below(12) {
             0..=1 => {
                 let bounded = self.choices.chance(30);

@@ -11,11 +11,11 @@
 //!   `map_unordered`, the end of the scope
 //! - a region: inner group, `taskgroup::join`, `race` and `map`, a group with an error type of
 //!   `task_error!`, `shield`, `shield_for`, `timeout`, `CancelToken::run`, `winding_down`,
-//!   `with_cancel_hook`, `on_cancel`, a mutex, a read or write lock, each perhaps by a guard of
+//!   `with_cancel_hook`, `on_cancel`, a scoped value, a mutex, a read or write lock, each perhaps by a guard of
 //!   a part or downgraded, the making of a `OnceCell`'s value, permits
 //! - a plain step: a checkpoint, a yield, a sleep, a cancel of a group or token, the close of a
 //!   semaphore, a wait for an event, latch, promise or wait group, receives from a channel of
-//!   the clock
+//!   the clock, bytes through a pipe or socket, a child process
 //! - a pipe: one or two channels; selects perhaps with a case of the clock; producers have one
 //!   of them each, consumers all; the ends moved into the closures or given `with` them
 //! - an end: a value, an error, a panic, the `Cancelled` of a foreign token, one's own cancel:
@@ -70,6 +70,8 @@ pub const FEATURES: &[(&str, u64)] = &[
     ("with", WITH),
     ("outward-limited", OUTWARD_LIMITED),
     ("scopes", SCOPES),
+    ("io", IO),
+    ("bindings", BINDINGS),
 ];
 /// Groups with a limit.
 pub const LIMIT: u64 = 1;
@@ -107,6 +109,10 @@ pub const WITH: u64 = 1 << 15;
 pub const OUTWARD_LIMITED: u64 = 1 << 16;
 /// Destructors and callbacks that open scopes.
 pub const SCOPES: u64 = 1 << 17;
+/// Waits in the kernel: pipes, sockets and child processes.
+pub const IO: u64 = 1 << 18;
+/// Scoped values.
+pub const BINDINGS: u64 = 1 << 19;
 
 /// Features in which differences are known: none.
 pub const PENDING: u64 = 0;
@@ -240,9 +246,36 @@ pub enum Forever {
     Tick,
     Never,
     WaitGroup,
+    /// A call that waits in the kernel.
+    Io(Io),
+}
+
+/// The calls that wait in the kernel, each for something that does not come if the wait is one
+/// without an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Io {
+    Pipe,
+    FullPipe,
+    Stream,
+    Datagram,
+    Accept,
+    Child,
+}
+
+impl Io {
+    /// A child costs as much as hundreds of the others.
+    pub const ALL: [(usize, Io); 6] = [
+        (12, Io::Pipe),
+        (12, Io::FullPipe),
+        (12, Io::Stream),
+        (12, Io::Datagram),
+        (12, Io::Accept),
+        (1, Io::Child),
+    ];
 }
 
 impl Forever {
+    /// All but the calls that wait in the kernel.
     pub const ALL: [Forever; 18] = [
         Forever::Sleep,
         Forever::Park,
@@ -333,6 +366,10 @@ pub enum Step {
     },
     Winding(Vec<Step>),
     Hook(Vec<Step>),
+    /// Binds a scoped value.
+    Bind(Vec<Step>),
+    /// A call that would wait in the kernel, but finds what it waits for.
+    Io(Io),
     OnCancel {
         token: usize,
         act: Act,

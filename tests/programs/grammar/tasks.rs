@@ -7,6 +7,9 @@ use super::*;
 
 impl Generator {
     pub(super) fn forever(&mut self) -> Forever {
+        if self.has(IO) && self.choices.chance(25) {
+            return Forever::Io(self.choices.weighed(&Io::ALL));
+        }
         match self.choices.pick(&Forever::ALL) {
             Forever::After | Forever::Tick if !self.has(TIMES) => Forever::Never,
             forever => forever,

@@ -1,5 +1,6 @@
 //! A task on its thread: it does the steps of its block, one after the other.
 
+use super::bindings::{Binding, check_bound};
 use super::*;
 
 /// A task on its thread: its scope, its ends of channels, and the entries that it has not yet
@@ -11,6 +12,8 @@ pub(super) struct Frame {
     pub(super) entries: RefCell<Vec<Entry>>,
     pub(super) ends: RefCell<Ends>,
     pub(super) ready: RefCell<Option<Ready<Handed>>>,
+    /// The scoped value that is bound here.
+    pub(super) bound: std::cell::Cell<Binding>,
 }
 
 impl Drop for Frame {
@@ -20,7 +23,8 @@ impl Drop for Frame {
 }
 
 impl Frame {
-    pub(super) fn new(world: &Arc<World>, task: Node, ends: Ends) -> Frame {
+    pub(super) fn new(world: &Arc<World>, task: Node, ends: Ends, bound: Binding) -> Frame {
+        check_bound(bound);
         Frame {
             world: world.clone(),
             task,
@@ -28,6 +32,7 @@ impl Frame {
             entries: RefCell::default(),
             ends: RefCell::new(ends),
             ready: RefCell::default(),
+            bound: std::cell::Cell::new(bound),
         }
     }
 

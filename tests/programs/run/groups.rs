@@ -25,7 +25,7 @@ impl Frame {
             builder.scope(|g| {
                 self.write_opened(node, group, parents, g.token().id());
                 self.scope.set(node);
-                let level = Level::new(g, node, outer, world);
+                let level = Level::new(g, node, outer, self);
                 if let Some(act) = group.release {
                     let (world, value) = (world.clone(), self.value(Act::Nothing));
                     g.on_release(move || {

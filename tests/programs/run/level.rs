@@ -1,5 +1,6 @@
 //! A group that is open: tasks are spawned into it, waited for and cancelled.
 
+use super::bindings::Binding;
 use super::handles::{Handle, Handles, each};
 use super::*;
 
@@ -10,6 +11,8 @@ pub(super) struct Level<'scope, 'env> {
     pub(super) handles: Arc<Handles<'scope>>,
     outer: Option<&'env (dyn Opened + 'env)>,
     pub(super) world: Arc<World>,
+    /// The scoped value that was bound where the group was opened.
+    bound: Binding,
 }
 
 impl<'scope, 'env> Level<'scope, 'env> {
@@ -17,14 +20,15 @@ impl<'scope, 'env> Level<'scope, 'env> {
         group: &'scope TaskGroup<'scope, 'env>,
         node: Node,
         outer: Option<&'env (dyn Opened + 'env)>,
-        world: &Arc<World>,
+        frame: &Frame,
     ) -> Self {
         Level {
             group,
             node,
             handles: Handles::new(),
             outer,
-            world: world.clone(),
+            world: frame.world.clone(),
+            bound: frame.bound.get(),
         }
     }
 }
@@ -42,6 +46,8 @@ impl Clone for Level<'_, '_> {
 /// A [`Level`] without its lifetimes, which differ from group to group.
 pub(super) trait Opened: Send + Sync {
     fn outer(&self) -> Option<&dyn Opened>;
+    /// The scoped value that its tasks find bound.
+    fn bound(&self) -> Binding;
     /// Spawns a task and returns its node.
     fn spawn(&self, frame: &Frame, how: How, keep: bool, task: &Arc<Task>, ends: Ends) -> Node;
     fn wait(&self, frame: &Frame, task: usize, way: Way) -> Result;
@@ -71,6 +77,33 @@ pub(super) fn run_task(
     node: Node,
     task: &Task,
     belongings: Belongings,
+    given: Option<&mut Ends>,
+    ready: Option<Ready<Handed>>,
+) -> Result<Handed> {
+    run_bound(
+        world,
+        level,
+        level.bound(),
+        node,
+        task,
+        belongings,
+        given,
+        ready,
+    )
+}
+
+/// Like [`run_task`], for a task that finds `bound`, and not what the tasks of `level` find.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "the arguments of `run_task`, and one more"
+)]
+pub(super) fn run_bound(
+    world: &Arc<World>,
+    level: &dyn Opened,
+    bound: Binding,
+    node: Node,
+    task: &Task,
+    belongings: Belongings,
     mut given: Option<&mut Ends>,
     ready: Option<Ready<Handed>>,
 ) -> Result<Handed> {
@@ -79,7 +112,7 @@ pub(super) fn run_task(
     if let Some(given) = &mut given {
         std::mem::swap(&mut ends, given);
     }
-    let frame = Frame::new(world, node, ends);
+    let frame = Frame::new(world, node, ends, bound);
     *frame.ready.borrow_mut() = ready;
     let begin = frame.now();
     let result = caught(|| {
@@ -185,6 +218,10 @@ impl<'scope, 'env> Level<'scope, 'env> {
 impl<'scope, 'env> Opened for Level<'scope, 'env> {
     fn outer(&self) -> Option<&dyn Opened> {
         self.outer.map(|outer| outer as &dyn Opened)
+    }
+
+    fn bound(&self) -> Binding {
+        self.bound
     }
 
     fn spawn(&self, frame: &Frame, how: How, keep: bool, task: &Arc<Task>, mut ends: Ends) -> Node {

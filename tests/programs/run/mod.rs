@@ -1,9 +1,11 @@
 //! Runs a program on the crate, and writes the events of the run into the ledger.
 
+mod bindings;
 mod channels;
 mod frame;
 mod groups;
 mod handles;
+mod io;
 mod joins;
 mod level;
 mod locks;
@@ -23,8 +25,8 @@ use loom::sync::Mutex as PlainMutex;
 use std::sync::Mutex as PlainMutex;
 
 use super::grammar::{
-    Act, Block, Deadline, Doom, Forever, Group, How, MUTEXES, PERMITS, Program, Step, Task, Token,
-    Way, WhenCut,
+    Act, Block, Deadline, Doom, Forever, Group, How, Io, MUTEXES, PERMITS, Program, Step, Task,
+    Token, Way, WhenCut,
 };
 use super::ledger::{
     Entry, Fatal, Fault, Kind, Ledger, Node, OUTSIDE, Outcome, Reported, Role, Seen, What, cut,
@@ -381,7 +383,7 @@ pub fn run(program: &Program) -> Vec<Entry> {
             .map(|number| Signal::of(number + program.tokens.len()))
             .collect(),
     });
-    let frame = Frame::new(&world, OUTSIDE, Ends::default());
+    let frame = Frame::new(&world, OUTSIDE, Ends::default(), None);
     let result = caught(|| frame.open(None, &program.group));
     drop(frame);
     if let Err(payload) = result {

@@ -1,10 +1,16 @@
 //! The steps of a block: one function for each group of verbs.
 
+use super::bindings::check_bound;
 use super::*;
 
 impl Frame {
     pub(super) fn steps(&self, level: &dyn Opened, steps: &[Step]) -> Result {
-        steps.iter().try_for_each(|step| self.step(level, step))
+        let bound = self.bound.get();
+        steps.iter().try_for_each(|step| {
+            let result = self.step(level, step);
+            check_bound(bound);
+            result
+        })
     }
 
     fn step(&self, level: &dyn Opened, step: &Step) -> Result {
@@ -15,7 +21,8 @@ impl Frame {
             | Step::Forever(_)
             | Step::AwaitEvent(_)
             | Step::After
-            | Step::Tick(_) => self.wait_step(step),
+            | Step::Tick(_)
+            | Step::Io(_) => self.wait_step(step),
 
             Step::Fail | Step::Panic | Step::Foreign(_) => self.failing_step(step),
 
@@ -35,6 +42,7 @@ impl Frame {
             | Step::Run { .. }
             | Step::Winding(_)
             | Step::Hook(_)
+            | Step::Bind(_)
             | Step::OnCancel { .. } => self.scope_step(level, step),
 
             Step::Hold(..) | Step::Lock { .. } | Step::Permits(..) => {
@@ -69,6 +77,7 @@ impl Frame {
             Step::AwaitEvent(event) => self.await_event(*event),
             Step::After => self.after(),
             Step::Tick(count) => self.tick(*count),
+            Step::Io(io) => self.exchange(*io),
             other => unreachable!("{other:?} is no blocking point"),
         }
     }
@@ -162,6 +171,7 @@ impl Frame {
                 taskgroup::winding_down(|| self.steps(level, steps))
             }),
             Step::Hook(steps) => self.hooked(|| self.steps(level, steps)),
+            Step::Bind(steps) => self.binding(|| self.steps(level, steps)),
             Step::OnCancel { token, act, steps } => self.on_cancel(level, *token, *act, steps),
             other => unreachable!("{other:?} opens no scope"),
         }
@@ -246,7 +256,11 @@ impl Frame {
         let hook = self.now();
         let ledger = self.world.ledger.clone();
         let begin = self.now();
-        let result = taskgroup::with_cancel_hook(move || ledger.note(What::HookRan { hook }), run);
+        let ran = move || {
+            check_bound(None);
+            ledger.note(What::HookRan { hook });
+        };
+        let result = taskgroup::with_cancel_hook(ran, run);
         self.write(begin, What::Hooked { hook });
         result
     }

@@ -32,6 +32,8 @@ impl Frame {
             | Forever::Receive
             | Forever::Send
             | Forever::Select => self.wait_for_ever_in_channel(forever),
+
+            Forever::Io(io) => self.wait_for_ever_in_kernel(io),
         }
     }
 
@@ -97,7 +99,7 @@ impl Frame {
     }
 
     /// A wait that only a cancel ends, by a call with an error that can also say something else.
-    fn forever_by(&self, name: &'static str, call: impl FnOnce() -> Result) -> Result {
+    pub(super) fn forever_by(&self, name: &'static str, call: impl FnOnce() -> Result) -> Result {
         let begin = self.now();
         let result = call();
         self.write_point(begin, name, seen_of(&result), true);

@@ -140,10 +140,11 @@ impl Frame {
         self.opened_whole(group, whole);
         let nodes: Vec<_> = tasks.iter().map(|task| self.item(group, task)).collect();
         let tasks = tasks.iter().zip(nodes).map(|(task, (node, captured))| {
-            let (world, task) = (self.world.clone(), task.clone());
+            let (world, task, bound) = (self.world.clone(), task.clone(), self.bound.get());
             move || {
                 let belongings = (Ends::default(), captured, None);
-                level::run_task(&world, level, node, &task, belongings, None, None).map(drop)
+                level::run_bound(&world, level, bound, node, &task, belongings, None, None)
+                    .map(drop)
             }
         });
         self.note(What::Body {
