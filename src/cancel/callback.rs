@@ -3,12 +3,13 @@
 //! The list that they are kept in, with its invariants, is in [`callbacks`](super::callbacks).
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 use super::callbacks::{Callback, Registration};
 use super::frames;
 use super::node::Node;
-use super::uncancellable::wait_uncancellable;
+use super::uncancellable::wait_uncancellable_at;
 use crate::facade::{PlainMutex, catch};
 use crate::lanes::{Held, Object};
 use crate::scoped::unbound;
@@ -44,6 +45,9 @@ pub struct CallbackGuard {
     /// None once the callback has run, or was left registered.
     node: Option<Arc<Node>>,
     registration: Registration,
+    /// The call that registered the callback. A wait in the drop is shown with it: a drop does not
+    /// know its own place.
+    location: &'static Location<'static>,
 }
 
 impl CallbackGuard {
@@ -63,6 +67,8 @@ impl Node {
     /// Registers `callback`, or runs it here if the node is cancelled already. The caller has
     /// looked at the deadlines of the node.
     pub(super) fn register(self: &Arc<Self>, callback: Callback) -> CallbackGuard {
+        let location = callback.location;
+
         // The look and the registration are one critical section: a cancel that comes later finds
         // the callback.
         let mut inner = self.inner.lock();
@@ -71,13 +77,14 @@ impl Node {
         // fault: callback-is-registered-after-the-look
         if cancelled {
             drop(inner);
-            if let Err(payload) = catch(|| unbound(|| frames::outside(callback))) {
+            if let Err(payload) = catch(|| unbound(|| frames::outside(callback.call))) {
                 self.callback_panicked(payload);
             }
 
             return CallbackGuard {
                 node: None,
                 registration: Registration::NONE,
+                location,
             };
         }
 
@@ -91,6 +98,7 @@ impl Node {
         CallbackGuard {
             node: Some(self.clone()),
             registration,
+            location,
         }
     }
 
@@ -103,13 +111,13 @@ impl Node {
         drop(inner);
 
         // The drop of its guard waits for this thread.
-        let held = Held::begin_at(self.object_of(id));
+        let held = Held::begin_at(self.object_of(id), callback.location);
 
         // Outside any scope: the scope of the cancelling thread is often cancelled too, and then
         // every blocking call of the callback would fail.
         //
         // fault: callback-runs-under-the-lock
-        let panic = catch(|| unbound(|| frames::outside(callback))).err();
+        let panic = catch(|| unbound(|| frames::outside(callback.call))).err();
         drop(held);
 
         let deregistering = self.inner.lock().watchers().callbacks.end();
@@ -128,8 +136,9 @@ impl Node {
         node.wrapping_add(2 * callback) as usize | 1
     }
 
-    /// Takes a callback out of the list, or waits until it has ended.
-    fn deregister(&self, registration: Registration) {
+    /// Takes a callback out of the list, or waits until it has ended. `location` is the call that
+    /// registered it.
+    fn deregister(&self, registration: Registration, location: &'static Location<'static>) {
         let mut inner = self.inner.lock();
         let callbacks = &mut inner.watchers().callbacks;
         if let Some(callback) = callbacks.take(registration) {
@@ -163,7 +172,7 @@ impl Node {
             inner.watchers().callbacks.runner_of(id).is_none()
         };
         let what = WaitKind::Deregister.on(Object::At(self.object_of(id)));
-        wait_uncancellable(what, || None, has_ended);
+        wait_uncancellable_at(location, what, || None, has_ended);
     }
 }
 
@@ -201,7 +210,7 @@ impl Drop for MutualWait {
 impl Drop for CallbackGuard {
     fn drop(&mut self) {
         if let Some(node) = self.node.take() {
-            node.deregister(self.registration);
+            node.deregister(self.registration, self.location);
         }
     }
 }

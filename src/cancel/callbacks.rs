@@ -15,6 +15,7 @@
 //!
 //! A callback, and what it captured, is run and dropped only while the lock is free.
 
+use std::panic::Location;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -22,7 +23,11 @@ use slab::Slab;
 use crate::panics::drop_contained;
 use crate::waiting::Slot;
 
-pub(super) type Callback = Box<dyn FnOnce() + Send>;
+/// A callback, with the call that registered it.
+pub(super) struct Callback {
+    pub(super) call: Box<dyn FnOnce() + Send>,
+    pub(super) location: &'static Location<'static>,
+}
 
 /// The callbacks of one node.
 #[derive(Default)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::callback::CallbackGuard;
+use super::callbacks::Callback;
 use super::cause::{CancelCause, Cancelled};
 use super::frames;
 use super::id::TokenId;
@@ -323,7 +324,7 @@ impl CancelToken {
 
         // A node that its own callback held would never be freed.
         let node = Arc::downgrade(&self.0);
-        self.0.register(Box::new(move || {
+        let call = Box::new(move || {
             let group = node.upgrade().and_then(|node| node.group_that_waits());
             let _shown = lanes::push(ShownFrame {
                 kind: FrameKind::Callback,
@@ -332,7 +333,8 @@ impl CancelToken {
                 location,
             });
             timed(group.as_ref(), location, callback);
-        }))
+        });
+        self.0.register(Callback { call, location })
     }
 
     /// Runs `f` under this token, for example on a thread that is no task.

@@ -167,7 +167,8 @@ impl DeadlockedThread {
         self.what
     }
 
-    /// Returns the place of that call.
+    /// Returns the place of that call. For the drop of a [`CallbackGuard`](crate::CallbackGuard) it
+    /// is the call that registered the callback.
     pub fn location(&self) -> &'static Location<'static> {
         self.location
     }

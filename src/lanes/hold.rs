@@ -67,13 +67,11 @@ pub(crate) struct Held {
 impl Held {
     #[track_caller]
     pub(crate) fn begin<T>(object: &T) -> Self {
-        Held::begin_at(address(object))
+        Held::begin_at(address(object), Location::caller())
     }
 
-    /// Like [`begin`](Self::begin), for the object that waits show as this number.
-    #[track_caller]
-    pub(crate) fn begin_at(object: usize) -> Self {
-        let location = Location::caller();
+    /// Like [`begin`](Self::begin), at `location`, for the object that waits show as this number.
+    pub(crate) fn begin_at(object: usize, location: &'static Location<'static>) -> Self {
         if let Some(lane) = mine() {
             lane.hold(object, HeldAs::Exclusive, location);
         }

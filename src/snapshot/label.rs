@@ -7,6 +7,10 @@ use crate::waiting::WaitKind;
 /// The wait for the tasks of a scope.
 pub(super) const SCOPE_END: &str = "the end of the scope";
 
+/// The wait for a callback that runs. Its place is the call of `on_cancel`: a drop does not know its
+/// own.
+pub(crate) const GUARD_DROP: &str = "the drop of the CallbackGuard of on_cancel";
+
 /// Every kind of blocking point, with its name.
 const NAMES: &[(WaitKind, &str)] = &[
     (WaitKind::Sleep, "sleep"),
@@ -15,7 +19,7 @@ const NAMES: &[(WaitKind, &str)] = &[
     (WaitKind::Token, "CancelToken::wait"),
     (WaitKind::Completion, "AsCompleted::next"),
     (WaitKind::ScopeEnd, SCOPE_END),
-    (WaitKind::Deregister, "the drop of a CallbackGuard"),
+    (WaitKind::Deregister, GUARD_DROP),
     (WaitKind::Abandon, "abandon"),
     (WaitKind::Cancel, "hooks of a cancel"),
     (WaitKind::Mutex, "Mutex::lock"),

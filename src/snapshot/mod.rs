@@ -23,7 +23,7 @@ pub(crate) use draw::held_by as holder;
 #[cfg(all(target_os = "linux", feature = "signal"))]
 pub(crate) use kernel::calls;
 pub use kinds::{Inside, LimitSnapshot, RegionKind, TaskKind, TaskState};
-pub(crate) use label::of as label_of;
+pub(crate) use label::{GUARD_DROP, of as label_of};
 pub use nodes::{GroupSnapshot, TaskSnapshot};
 pub use take::snapshot;
 pub(crate) use view::{

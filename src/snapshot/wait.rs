@@ -150,7 +150,8 @@ impl Wait {
         &self.what
     }
 
-    /// Returns the place of that call, if it is a call of this crate.
+    /// Returns the place of that call, if it is a call of this crate. For the drop of a
+    /// [`CallbackGuard`](crate::CallbackGuard) it is the call that registered the callback.
     pub fn location(&self) -> Option<&'static Location<'static>> {
         self.location
     }

@@ -234,7 +234,7 @@ fn a_guard_of_a_running_callback_that_is_dropped_under_a_lock_that_it_wants() {
         .iter()
         .find(|thread| thread.task().is_some());
     let drops = drops.expect("a task is in the cycle");
-    assert_eq!(drops.what(), "the drop of a CallbackGuard");
+    assert_eq!(drops.what(), "the drop of the CallbackGuard of on_cancel");
     assert_eq!(found.threads().len(), 2, "{found}");
 }
 

@@ -57,6 +57,7 @@ fn the_drop_of_a_guard_names_the_thread_that_runs_the_callback() {
     let running = std::sync::Arc::new(running);
     let token = CancelToken::new();
     let (theirs, begun) = (leave.clone(), running.clone());
+    let registered_at = line!() + 1;
     let guard = token.on_cancel(move || {
         begun.open();
         theirs.wait();
@@ -71,9 +72,17 @@ fn the_drop_of_a_guard_names_the_thread_that_runs_the_callback() {
             drop(guard);
             Ok(())
         });
-        let seen = task_at("the drop of a CallbackGuard", drops.id());
+        let seen = task_at("the drop of the CallbackGuard of on_cancel", drops.id());
         let holders = seen.waits().map(|wait| wait.holders().to_vec());
         assert_eq!(holders, Some(vec![cancels.id()]), "{seen}");
+
+        // A drop does not know its own place.
+        let location = seen.waits().and_then(taskgroup::Wait::location);
+        let location = location.map(|location| (location.file(), location.line()));
+        assert_eq!(location, Some((file!(), registered_at)), "{seen}");
+        let held = seen.waits().map(|wait| wait.held_by()[0].location);
+        let held = held.flatten().map(|location| location.line());
+        assert_eq!(held, Some(registered_at), "{seen}");
         leave.open();
         Ok(())
     })

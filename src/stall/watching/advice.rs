@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use crate::cancel::{Name, TaskId};
-use crate::snapshot::{Holder, Inside, RegionKind, TaskSnapshot, TaskState, holder};
+use crate::snapshot::{GUARD_DROP, Holder, Inside, RegionKind, TaskSnapshot, TaskState, holder};
 use crate::trace::Site;
 
 /// What a laggard does, as far as it is known.
@@ -150,6 +150,10 @@ fn to_do(doing: &LaggardState<'_>) -> String {
         TaskState::Waiting if doing.is_at_scope_end => {
             "its tasks have ended; a cancel is still being delivered on another thread".to_owned()
         }
+        TaskState::Waiting if doing.what == GUARD_DROP => {
+            "it waits for the callback to return; let callbacks only set, send or close something"
+                .to_owned()
+        }
         TaskState::Waiting if !doing.is_cancellable => {
             "no cancel ends this wait; use the call that a cancel ends".to_owned()
         }
@@ -283,6 +287,15 @@ mod tests {
             "blocked in read on fd 7, a TCP socket to 127.0.0.1:5432, in code that is not ours: \
              use `net::TcpStream` or a cancel hook (`with_cancel_hook`)"
         );
+    }
+
+    #[test]
+    fn a_guard_that_waits_for_its_callback_says_so() {
+        let doing = LaggardState {
+            is_cancellable: false,
+            ..waiting(GUARD_DROP)
+        };
+        says(&doing, &["of on_cancel (", "for the callback to return"]);
     }
 
     #[test]
