@@ -195,7 +195,7 @@ proptest! {
         cancels in prop::collection::vec(
             (
                 0..ACTORS,
-                prop_oneof![(0..20_usize).prop_map(Before::Turns), Just(Before::Rest)],
+                prop_oneof![(0..8_usize).prop_map(Before::Turns), Just(Before::Rest)],
             ),
             1..20,
         ),
