@@ -3,22 +3,27 @@
 use std::cell::Cell;
 
 use crate::facade::local;
+use crate::lanes::LockRank;
 
 local! {
     // Apart from the frames, so that counting costs one instruction.
     static LOCKS: Cell<usize> = Cell::new(0);
 }
 
-/// Says that this thread has locked a lock of this crate.
+/// Counts a lock of this crate that this thread has locked. Returns whether it holds others.
 #[inline]
-pub(crate) fn lock_taken() -> bool {
-    // The count has no destructor: it is there for as long as the thread.
+pub(crate) fn lock_taken() -> LockRank {
+    // The count has no destructor, so it lives as long as the thread.
     let before = LOCKS.try_with(|locks| locks.replace(locks.get().wrapping_add(1)));
-    // A thread of a model has no such error that can be compared.
-    before.is_ok_and(|before| before == 0)
+    // Not compared with `Ok(0)`: the error of a model's thread-local cannot be compared.
+    if before.is_ok_and(|before| before == 0) {
+        LockRank::First
+    } else {
+        LockRank::Further
+    }
 }
 
-/// Says that this thread has unlocked a lock of this crate.
+/// Takes a lock of this crate that this thread has unlocked off the count.
 #[inline]
 pub(crate) fn lock_released() {
     let _ = LOCKS.try_with(|locks| locks.set(locks.get().wrapping_sub(1)));

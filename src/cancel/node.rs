@@ -353,10 +353,14 @@ impl Node {
         let mut inner = self.inner.lock();
 
         // Invariant 1: a slot that comes after the cancel is marked in the same critical section.
-        slot.attach(Marks {
-            cancelled: inner.cancelled.is_some(),
-            timed: self.is_timed(),
-        });
+        let mut marks = Marks::NONE;
+        if inner.cancelled.is_some() {
+            marks |= Marks::CANCELLED;
+        }
+        if self.is_timed() {
+            marks |= Marks::TIMED;
+        }
+        slot.attach(marks);
         let key = inner.slots.insert(slot.clone());
         drop(inner);
 

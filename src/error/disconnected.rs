@@ -33,11 +33,21 @@ use crate::cancel::actor::Actor;
 #[derive(Clone)]
 pub struct Disconnected(Option<Arc<Closed>>);
 
-/// What a channel knows of the end of one side.
+/// How the tasks ended that dropped the ends of one side of a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum SideEnd {
+    /// All of them ended well, as far as the channel knows.
+    #[default]
+    Well,
+    /// At least one of them did not end well.
+    Ill,
+}
+
+/// The end of one side, as far as the channel knows.
 #[derive(Debug)]
 struct Closed {
     by: Option<NamedActor>,
-    ended_well: bool,
+    ended: SideEnd,
 }
 
 impl Disconnected {
@@ -47,13 +57,13 @@ impl Disconnected {
         Disconnected(None)
     }
 
-    pub(crate) fn new(by: Option<Actor>, ended_well: bool) -> Self {
+    pub(crate) fn new(by: Option<Actor>, ended: SideEnd) -> Self {
         // A plain end that no task caused allocates nothing.
-        let is_plain = by.is_none() && ended_well;
+        let is_plain = by.is_none() && ended == SideEnd::Well;
         Disconnected((!is_plain).then(|| {
             Arc::new(Closed {
                 by: by.map(NamedActor::new),
-                ended_well,
+                ended,
             })
         }))
     }
@@ -121,7 +131,9 @@ impl Disconnected {
     /// assert_eq!(failed.unwrap_err().failures().len(), 1);
     /// ```
     pub fn ended_well(&self) -> bool {
-        self.0.as_ref().is_none_or(|closed| closed.ended_well)
+        self.0
+            .as_ref()
+            .is_none_or(|closed| closed.ended == SideEnd::Well)
     }
 }
 

@@ -45,24 +45,33 @@ pub use kind::FailureKind;
 pub struct Failure<E> {
     origin: Origin,
     kind: FailureKind<E>,
-    after_cancel: bool,
+    when: FailedWhen,
     elapsed: Elapsed,
     at: Duration,
     /// `None` where the error says nothing of other failures.
     traces: Option<Box<Traces>>,
 }
 
+/// When a task failed, with respect to the cancel of its group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FailedWhen {
+    /// The group was not cancelled yet.
+    BeforeCancel,
+    /// The group was cancelled already.
+    AfterCancel,
+}
+
 impl<E> Failure<E> {
     pub(crate) fn new(
         origin: Origin,
         kind: FailureKind<E>,
-        after_cancel: bool,
+        when: FailedWhen,
         elapsed: impl Into<Elapsed>,
     ) -> Self {
         Failure {
             origin,
             kind,
-            after_cancel,
+            when,
             elapsed: elapsed.into(),
             at: Duration::ZERO,
             traces: None,
@@ -153,7 +162,7 @@ impl<E> Failure<E> {
     /// assert_eq!(late, [false, true]);
     /// ```
     pub fn after_cancel(&self) -> bool {
-        self.after_cancel
+        self.when == FailedWhen::AfterCancel
     }
 
     /// Returns the task that caused this failure by failing, if this failure is an echo.
@@ -269,8 +278,8 @@ impl<E> Failure<E> {
         self.at = at;
     }
 
-    pub(crate) fn set_after_cancel(&mut self, after_cancel: bool) {
-        self.after_cancel = after_cancel;
+    pub(crate) fn set_after_cancel(&mut self) {
+        self.when = FailedWhen::AfterCancel;
     }
 
     pub(super) fn origin(&self) -> &Origin {

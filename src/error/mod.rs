@@ -30,6 +30,8 @@ pub use broken::Broken;
 #[cfg(all(unix, not(loom), any(feature = "net", feature = "io")))]
 pub(crate) use broken_stream::broken_stream;
 pub use disconnected::Disconnected;
+pub(crate) use disconnected::SideEnd;
+pub(crate) use failure::FailedWhen;
 pub use failure::{Failure, FailureKind};
 pub use group_error::GroupError;
 pub use panic_hook::install_panic_hook;

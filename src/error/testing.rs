@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use super::{Failure, FailureKind, GroupError, Origin, TaskError};
+use super::{FailedWhen, Failure, FailureKind, GroupError, Origin, TaskError};
 use crate::cancel::{CancelCause, Cancelled, TaskId, TaskInfo, TokenId};
 pub(crate) use crate::panics::testing::{caught, errors_logged};
 
@@ -65,7 +65,7 @@ pub(crate) fn failed<E>(id: u64, error: E) -> Failure<E> {
     Failure::new(
         task(id, None),
         FailureKind::Error(error),
-        false,
+        FailedWhen::BeforeCancel,
         Duration::from_millis(3),
     )
 }

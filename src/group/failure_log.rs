@@ -11,7 +11,9 @@ use super::policy::{Fatal, OnPanic};
 use super::stopwatch::{Stopwatch, Timing};
 use crate::cancel::actor::Actor;
 use crate::cancel::{CancelCause, Cancelled, Node};
-use crate::error::{Elapsed, Failure, FailureKind, GroupError, Origin, TaskError, find_echoes};
+use crate::error::{
+    Elapsed, FailedWhen, Failure, FailureKind, GroupError, Origin, TaskError, find_echoes,
+};
 use crate::facade::{Mutex, catch, error_event};
 use crate::panics::{PanicPayload, log};
 use crate::trace::{self, FailedHow};
@@ -94,7 +96,8 @@ impl<E: TaskError> FailureLog<E> {
         // The decision, the entry and the mark are in one critical section.
         let fatal = self.fatal.includes(&kind);
         let how = failed_how(&kind);
-        let mut failure = Failure::new(origin, kind, false, elapsed).with_traces(traces);
+        let mut failure =
+            Failure::new(origin, kind, FailedWhen::BeforeCancel, elapsed).with_traces(traces);
 
         // fault: failure-looks-before-the-lock
         let mut entries = self.entries.lock();
@@ -104,12 +107,12 @@ impl<E: TaskError> FailureLog<E> {
 
         let mut delivery = None;
         if node.is_flagged() {
-            failure.set_after_cancel(true);
+            failure.set_after_cancel();
         } else if fatal {
             // None if a cancel from elsewhere has marked the node since the check above.
             delivery = node.trip(cancelled.clone());
             match delivery {
-                None => failure.set_after_cancel(true),
+                None => failure.set_after_cancel(),
                 _ => entries.canceller = Some(entries.failures.len()),
             }
         }
@@ -150,7 +153,7 @@ impl<E: TaskError> FailureLog<E> {
             let mut failure = Failure::new(
                 Origin::Callback,
                 FailureKind::Panic(panic),
-                true,
+                FailedWhen::AfterCancel,
                 Duration::ZERO,
             );
             failure.set_at(when.since(self.begun));

@@ -21,6 +21,15 @@ pub(crate) enum HeldAs {
     Shared,
 }
 
+/// Whether a thread that takes a lock holds others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LockRank {
+    /// It holds no other lock.
+    First,
+    /// It holds at least one other lock.
+    Further,
+}
+
 /// The bit of a `depth` that says that the object is shared.
 const SHARED: u32 = 1 << 31;
 
@@ -44,6 +53,15 @@ impl HeldAs {
             HeldAs::Shared
         }
     }
+}
+
+/// What goes on after a frame has ended, and counts as the taker of the objects that it left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NextTaker {
+    /// The frame around it.
+    Frame,
+    /// No code of this thread, for the frame was a task.
+    None,
 }
 
 /// How many objects a lane shows. An object that is taken while as many are shown is not shown.
@@ -159,10 +177,10 @@ impl HeldObjects {
         self.shown.load(Relaxed) == 0
     }
 
-    /// Gives the objects of frames deeper than `depth` to the frame that goes on, or to none if
-    /// they are `left`.
-    pub(super) fn rise(&self, depth: u32, left: bool) {
-        self.cells.iter().for_each(|cell| cell.rise(depth, left));
+    /// Gives the objects of frames deeper than `depth` to `taker`. A frame that goes on is at
+    /// `depth`.
+    pub(super) fn rise(&self, depth: u32, taker: NextTaker) {
+        self.cells.iter().for_each(|cell| cell.rise(depth, taker));
     }
 
     /// Returns whether an object that was taken at `location`, if that is known, is shown.
@@ -215,15 +233,18 @@ impl HeldCell {
         self.object.store(object, Release);
     }
 
-    /// Counts the object as taken at `depth`, or as left, if it was taken deeper.
-    pub(super) fn rise(&self, depth: u32, left: bool) {
+    /// Gives the object to `taker`, if it was taken deeper than `depth`.
+    pub(super) fn rise(&self, depth: u32, taker: NextTaker) {
         let taken = self.depth.load(Relaxed);
         if taken & !SHARED <= depth || taken & !SHARED == LEFT {
             return;
         }
 
         // The mark of a shared object is above any depth, and stays.
-        let risen = if left { LEFT } else { depth };
+        let risen = match taker {
+            NextTaker::Frame => depth,
+            NextTaker::None => LEFT,
+        };
         self.depth.store(risen | (taken & SHARED), Relaxed);
     }
 
@@ -315,7 +336,7 @@ mod tests {
         let held = HeldObjects::new();
         held.add(1, HeldAs::Exclusive, 1, here());
         held.add(2, HeldAs::Shared, 3, here());
-        held.rise(2, false);
+        held.rise(2, NextTaker::Frame);
         let access: Vec<_> = held.view().map(|held| held.access).collect();
         assert_eq!(access, [HeldAs::Exclusive, HeldAs::Shared]);
         let depths: Vec<_> = held.view().map(|held| held.depth).collect();
@@ -330,9 +351,9 @@ mod tests {
         let left = || held.view().map(|held| (held.depth, held.is_left));
 
         // An object that is left stays left, also where a frame that holds nothing ends.
-        for (depth, is_left) in [(2, true), (1, false), (0, false)] {
-            held.rise(depth, is_left);
-        }
+        held.rise(2, NextTaker::None);
+        held.rise(1, NextTaker::Frame);
+        held.rise(0, NextTaker::Frame);
         assert!(left().eq([(0, false), (0, false), (0, true)]));
         assert!(held.view().all(|held| held.access == HeldAs::Shared));
         held.remove(1, Some(here()));

@@ -2,21 +2,20 @@
 
 use std::panic::Location;
 
-use super::held::HeldAs;
+use super::held::{HeldAs, LockRank};
 use super::wait::address;
 use super::{claimed, mine};
 
-/// Shows that this thread holds `lock` until [`unlocked`], and has taken it at `location`. It holds
-/// no other lock if this `is_first`.
+/// Shows that this thread holds `lock` until [`unlocked`], and has taken it at `location`.
 #[inline(always)]
 pub(crate) fn locked<T: ?Sized>(
     lock: &T,
     access: HeldAs,
-    is_first: bool,
+    rank: LockRank,
     location: &'static Location<'static>,
 ) {
     if let Some(lane) = mine() {
-        lane.lock(address(lock), access, is_first, location);
+        lane.lock(address(lock), access, rank, location);
     }
 }
 
@@ -100,7 +99,12 @@ mod tests {
             held.iter().map(|held| held.access).collect::<Vec<_>>()
         };
         let lock = 0_u64;
-        locked(&lock, HeldAs::Exclusive, true, Location::caller());
+        locked(
+            &lock,
+            HeldAs::Exclusive,
+            LockRank::First,
+            Location::caller(),
+        );
         assert_eq!(access(), [HeldAs::Exclusive]);
         downgraded(&lock);
         assert_eq!(access(), [HeldAs::Shared]);

@@ -57,7 +57,7 @@ pub(crate) use counts::COUNTS;
 pub(crate) use frames::{FrameKind, FrameView, ShownFrame, StartMark};
 #[cfg(all(unix, feature = "signal"))]
 pub(crate) use glance::Glance;
-pub(crate) use held::{HeldAs, HeldView};
+pub(crate) use held::{HeldAs, HeldView, LockRank};
 pub(crate) use helpers::{Helper, helpers};
 pub(crate) use hold::{Held, downgraded, forgotten, locked, locked_here, unlocked};
 pub(crate) use lane::{Busy, Describe, Lane, LaneView, OpenGroup};

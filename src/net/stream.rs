@@ -17,6 +17,24 @@ pub(super) struct Stream<'s> {
     state: &'s StreamState,
 }
 
+/// Whether the buffers of a call have room for a byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Some,
+    None,
+}
+
+impl Room {
+    #[inline]
+    fn of(buf: &[u8]) -> Self {
+        if buf.is_empty() {
+            Room::None
+        } else {
+            Room::Some
+        }
+    }
+}
+
 impl<'s> Stream<'s> {
     #[inline]
     pub(super) fn new(fd: BorrowedFd<'s>, state: &'s StreamState) -> Self {
@@ -26,30 +44,30 @@ impl<'s> Stream<'s> {
     #[inline]
     #[track_caller]
     pub(super) fn read(self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receive(buf.is_empty(), || socket::receive(self.fd, buf, Take::It))
+        self.receive(Room::of(buf), || socket::receive(self.fd, buf, Take::It))
     }
 
     #[track_caller]
     pub(super) fn peek(self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receive(buf.is_empty(), || {
+        self.receive(Room::of(buf), || {
             socket::receive(self.fd, buf, Take::Nothing)
         })
     }
 
     #[track_caller]
     pub(super) fn read_vectored(self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let is_empty = bufs.iter().all(|buf| buf.is_empty());
-        self.receive(is_empty, || socket::receive_vectored(self.fd, bufs))
+        let mut rooms = bufs.iter().map(|buf| Room::of(buf));
+        let room = rooms.find(|room| *room == Room::Some);
+        self.receive(room.unwrap_or(Room::None), || {
+            socket::receive_vectored(self.fd, bufs)
+        })
     }
 
-    /// Receives into buffers that may have no room at all: then no bytes are no end.
+    /// Receives into buffers that have `room`. Where they have none, a call that receives no bytes
+    /// has not found the end of the stream.
     #[inline]
     #[track_caller]
-    fn receive(
-        self,
-        is_empty: bool,
-        receive: impl FnMut() -> io::Result<usize>,
-    ) -> io::Result<usize> {
+    fn receive(self, room: Room, receive: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
         let patience = || patience(self.fd, Interest::Read);
         match retry(
             WaitKind::SocketRead,
@@ -59,7 +77,7 @@ impl<'s> Stream<'s> {
             receive,
         ) {
             // Invariant 3 of the module: an end is nothing that was taken.
-            Ok(0) if !is_empty => self.at_the_end(),
+            Ok(0) if room == Room::Some => self.at_the_end(),
             Err(error) => Err(unless_cancelled(error)),
             received => received,
         }
@@ -303,7 +321,7 @@ mod tests {
         buf: &mut [u8],
         numbers: &mut Numbers,
     ) -> io::Result<usize> {
-        stream.receive(buf.is_empty(), || {
+        stream.receive(Room::of(buf), || {
             let most = numbers.fault(buf.len())?;
             socket::receive(stream.fd, &mut buf[..most], Take::It)
         })
@@ -416,7 +434,7 @@ mod tests {
                 token.cancel();
                 Err(io::Error::from(gone))
             };
-            let read = token.run(|| stream.receive(false, || gone(&token)));
+            let read = token.run(|| stream.receive(Room::Some, || gone(&token)));
             assert!(read.unwrap_err().cancelled().is_some());
             let token = CancelToken::new();
             let write = token.run(|| stream.send_all(5, |_| gone(&token)));

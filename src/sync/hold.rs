@@ -78,13 +78,13 @@ impl<'a> Hold<'a> {
     #[inline]
     #[track_caller]
     pub(super) fn new(base: &'a LockBase, access: LockMode) -> Self {
-        let is_first = context::lock_taken();
+        let rank = context::lock_taken();
         let access = match access {
             LockMode::Read => HeldAs::Shared,
             LockMode::Write => HeldAs::Exclusive,
         };
         let location = Location::caller();
-        lanes::locked(&base.queue, access, is_first, location);
+        lanes::locked(&base.queue, access, rank, location);
         Hold {
             base,
             #[cfg(debug_assertions)]

@@ -64,10 +64,18 @@ enum Later {
 #[derive(Clone, Default)]
 pub(crate) struct GroupSpan(std::sync::Weak<Live>);
 
+/// Whether a thread has entered the span of a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum SpanEntry {
+    Entered,
+    /// There is no subscriber, or it panicked.
+    Refused,
+}
+
 /// The thread of a scope, in the span of its group. It must end it by [`GroupRun::end`].
 pub(crate) struct GroupRun {
     live: Arc<Live>,
-    entered: bool,
+    entry: SpanEntry,
     /// The innermost context of the thread before.
     before: Option<Arc<Context>>,
 }
@@ -108,9 +116,9 @@ impl GroupTrace {
         let live = self.live()?;
 
         // The context goes to the tasks that the body spawns.
-        let entered = live.enter();
+        let entry = live.enter();
         Some(Box::new(GroupRun {
-            entered,
+            entry,
             before: replace_innermost(Some(live.context.clone())),
             live,
         }))
@@ -183,9 +191,9 @@ impl Live {
     /// Calls `send` with the dispatcher of the group, and its span as the current one.
     fn within(&self, send: impl FnOnce()) {
         self.context.within(|| {
-            let entered = self.enter();
+            let entry = self.enter();
             send();
-            self.exit(entered);
+            self.exit(entry);
         });
     }
 
@@ -196,16 +204,16 @@ impl Live {
         tell(|| self.context.within(|| send(parent)));
     }
 
-    fn enter(&self) -> bool {
-        let enter = |(id, dispatch): (&Id, &tracing::Dispatch)| {
-            // If the subscriber panics, the span is not entered.
-            tell(|| dispatch.enter(id)).is_some()
-        };
-        self.span.with_subscriber(enter).unwrap_or(false)
+    fn enter(&self) -> SpanEntry {
+        let enter = |(id, dispatch): (&Id, &tracing::Dispatch)| tell(|| dispatch.enter(id));
+        match self.span.with_subscriber(enter).flatten() {
+            Some(()) => SpanEntry::Entered,
+            None => SpanEntry::Refused,
+        }
     }
 
-    fn exit(&self, entered: bool) {
-        if entered {
+    fn exit(&self, entry: SpanEntry) {
+        if entry == SpanEntry::Entered {
             self.span
                 .with_subscriber(|(id, dispatch)| contain(|| dispatch.exit(id)));
         }
@@ -239,7 +247,7 @@ impl GroupRun {
     pub(crate) fn end(self, trace: &GroupTrace, outcome: &'static str, cancelled: Option<Instant>) {
         let GroupRun {
             live,
-            entered,
+            entry,
             before,
         } = self;
 
@@ -259,7 +267,7 @@ impl GroupRun {
         let later = std::mem::take(&mut *live.later.lock());
         later.into_iter().for_each(|what| live.say(what));
 
-        live.exit(entered);
+        live.exit(entry);
         drop(replace_innermost(before));
 
         // One reading for all times.

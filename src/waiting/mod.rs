@@ -2,15 +2,17 @@
 //! one protocol; and the queue of the threads that wait for the same thing.
 
 mod enqueued;
+mod on_cancel;
 mod shown_wait;
 mod slot;
 mod wait_kind;
 mod wait_queue;
 
 pub(crate) use enqueued::Enqueued;
+pub(crate) use on_cancel::OnCancel;
 pub(crate) use shown_wait::WaitFor;
 #[cfg(any(unix, loom))]
 pub(crate) use slot::Polled;
-pub(crate) use slot::{Fired, Marked, Marks, OnCancel, Slot, Woken};
+pub(crate) use slot::{Fired, Marked, Marks, Slot, Woken};
 pub(crate) use wait_kind::WaitKind;
 pub(crate) use wait_queue::{Grant, Position, WaitQueue, Waiter, Wakes};

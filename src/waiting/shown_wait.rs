@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use super::WaitKind;
+use super::{OnCancel, WaitKind};
 use crate::lanes::{self, Lane, Object, Share, WaitFlags};
 
 /// What a thread waits for, at which kind of blocking point.
@@ -34,9 +34,9 @@ impl WaitFor {
 
     /// What may end the wait, in code of this crate.
     #[inline]
-    fn flags(self, is_cancellable: bool) -> WaitFlags {
+    fn flags(self, on_cancel: OnCancel) -> WaitFlags {
         WaitFlags {
-            is_cancellable,
+            is_cancellable: on_cancel == OnCancel::Return,
             is_limited: self.is_limited,
             is_foreign: false,
             share: self.share,
@@ -83,14 +83,14 @@ impl From<WaitKind> for WaitFor {
 pub(super) struct ShownWait(Option<&'static Lane>);
 
 impl ShownWait {
-    /// A cancel ends the wait if `is_cancellable`.
+    /// Shows a wait. A cancel ends it if `on_cancel` says so.
     #[inline]
     pub(super) fn begin(
         what: WaitFor,
         location: &'static Location<'static>,
-        is_cancellable: bool,
+        on_cancel: OnCancel,
     ) -> Self {
-        Self::with(what, location, what.flags(is_cancellable))
+        Self::with(what, location, what.flags(on_cancel))
     }
 
     /// Like [`begin`](Self::begin), for a wait in foreign code: a wake leads to no look.
@@ -98,11 +98,11 @@ impl ShownWait {
     pub(super) fn begin_foreign(
         what: WaitFor,
         location: &'static Location<'static>,
-        is_cancellable: bool,
+        on_cancel: OnCancel,
     ) -> Self {
         let flags = WaitFlags {
             is_foreign: true,
-            ..what.flags(is_cancellable)
+            ..what.flags(on_cancel)
         };
         Self::with(what, location, flags)
     }

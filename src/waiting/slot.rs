@@ -34,14 +34,15 @@ mod polling;
 mod spins;
 
 use std::fmt;
+use std::ops::BitOrAssign;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
-use super::WaitFor;
 use super::shown_wait::ShownWait;
+use super::{OnCancel, WaitFor};
 use crate::facade::{self, AtomicU32, Cell, Ordering, Track, Unparker};
 use crate::workers::{self, Blocking, Refusal};
 
@@ -104,22 +105,23 @@ pub(crate) enum Woken {
     Refused,
 }
 
-/// What a wait does when the slot is marked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum OnCancel {
-    /// It ends.
-    Return,
-    /// It goes on.
-    Wait,
-}
-
 /// The marks that a slot takes over from the node it is attached to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Marks {
+pub(crate) struct Marks(u32);
+
+impl Marks {
+    /// The scope is neither cancelled nor under a deadline.
+    pub(crate) const NONE: Self = Marks(0);
     /// The scope is cancelled.
-    pub(crate) cancelled: bool,
+    pub(crate) const CANCELLED: Self = Marks(CANCEL);
     /// A deadline holds in the scope.
-    pub(crate) timed: bool,
+    pub(crate) const TIMED: Self = Marks(TIMED);
+}
+
+impl BitOrAssign for Marks {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
 }
 
 /// The outcome of an attempt to run a hook again.
@@ -192,13 +194,10 @@ impl Slot {
     /// Takes over the marks of the node that the slot is being attached to. The caller holds the
     /// lock of that node (invariant 2).
     pub(crate) fn attach(&self, marks: Marks) {
-        let cancel = if marks.cancelled { CANCEL } else { 0 };
-        let bits = cancel | if marks.timed { TIMED } else { 0 };
-
         // Relaxed: the owner itself attaches, and the lock of the node orders the rest.
         self.0.word.fetch_and(!(CANCEL | TIMED), Ordering::Relaxed);
-        if bits != 0 {
-            self.0.word.fetch_or(bits, Ordering::Relaxed);
+        if marks.0 != 0 {
+            self.0.word.fetch_or(marks.0, Ordering::Relaxed);
         }
     }
 
@@ -275,8 +274,8 @@ impl Slot {
         mut ready: impl FnMut() -> bool,
         refused: &mut Option<Refusal>,
     ) -> Woken {
+        let shown = ShownWait::begin(what, location, on_cancel);
         let returns = on_cancel == OnCancel::Return;
-        let shown = ShownWait::begin(what, location, returns);
 
         // fault: early-mark-is-missed
         let mut marked = self.publish(PARKED) && returns;
@@ -337,8 +336,7 @@ impl Slot {
             }
         };
 
-        let returns = on_cancel == OnCancel::Return;
-        let shown = ShownWait::begin_foreign(what, location, returns);
+        let shown = ShownWait::begin_foreign(what, location, on_cancel);
         shown.stamp();
         f()
     }

@@ -16,10 +16,19 @@ pub(super) struct Members {
     workers: Slab<Member>,
     /// The keys of the workers in a place, in no order.
     busy: Vec<usize>,
-    /// A task has begun since the monitor asked.
-    progress: bool,
+    /// Whether a task has begun since the monitor asked.
+    progress: Progress,
     /// Where among the busy the monitor goes on.
     looks_from: usize,
+}
+
+/// Whether tasks have begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Progress {
+    /// At least one has.
+    Made,
+    #[default]
+    None,
 }
 
 /// A worker, and what the pool knows of it.
@@ -88,7 +97,9 @@ impl Members {
                 let member = &mut self.workers[key];
                 // The monitor will not look at it any more, so the tasks that it has begun count
                 // here.
-                self.progress |= member.has_begun();
+                if member.has_begun() {
+                    self.progress = Progress::Made;
+                }
 
                 if let Some(index) = member.busy.take() {
                     self.busy.swap_remove(index);
@@ -111,7 +122,9 @@ impl Members {
         for step in 0..count.min(most) {
             let member = &mut self.workers[self.busy[(from + step) % count]];
             let has_begun = member.has_begun();
-            self.progress |= has_begun;
+            if has_begun {
+                self.progress = Progress::Made;
+            }
 
             // A worker that took its place after the look before has had less than a tick.
             let was_watched = mem::replace(&mut member.watched, true);
@@ -129,9 +142,9 @@ impl Members {
         suspects
     }
 
-    /// Whether a task has begun since this was last asked, as far as the looks and the moves of
-    /// workers tell.
-    pub(super) fn take_progress(&mut self) -> bool {
+    /// Returns whether a task has begun since this was last asked, as far as the looks and the
+    /// moves of workers tell.
+    pub(super) fn take_progress(&mut self) -> Progress {
         mem::take(&mut self.progress)
     }
 
@@ -221,7 +234,8 @@ mod tests {
                 && !seen.contains(&workers[3].key()),
             "{seen:?}"
         );
-        assert!(members.take_progress() && !members.take_progress());
+        assert_eq!(members.take_progress(), Progress::Made);
+        assert_eq!(members.take_progress(), Progress::None);
     }
 
     #[test]
@@ -231,12 +245,12 @@ mod tests {
         members.set_activity(&worker, Activity::Busy);
         worker.count_task();
         members.set_activity(&worker, Activity::Blocked);
-        assert!(members.take_progress());
+        assert_eq!(members.take_progress(), Progress::Made);
         assert_eq!(members.look(64).len(), 0);
 
         // The same task goes on, which is no progress.
         members.set_activity(&worker, Activity::Busy);
         members.set_activity(&worker, Activity::Blocked);
-        assert!(!members.take_progress());
+        assert_eq!(members.take_progress(), Progress::None);
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::look::{Look, Looks};
+use super::members::Progress;
 use super::pool::{MonitorState, Pool};
 use super::source::Refusal;
 use super::worker::{Activity, Worker};
@@ -155,7 +156,7 @@ impl Monitor {
     }
 
     /// Sends as many workers as this tick calls for. Returns the first refusal.
-    fn send(&mut self, found: Findings, progress: bool) -> Option<Refusal> {
+    fn send(&mut self, found: Findings, progress: Progress) -> Option<Refusal> {
         self.burst = match (found.asleep, found.awake) {
             (0, 0) => self.burst,
             (_, 0) => (self.burst * 2).min(MOST_PER_TICK),
@@ -164,10 +165,9 @@ impl Monitor {
 
         // Where no task begins, the running ones may be spinning until a queued one has run.
         let mut refusal = None;
-        if progress {
-            (self.stuck, self.patience) = (0, FIRST_TICKS);
-        } else {
-            self.stuck += 1;
+        match progress {
+            Progress::Made => (self.stuck, self.patience) = (0, FIRST_TICKS),
+            Progress::None => self.stuck += 1,
         }
         if self.stuck > self.patience {
             (self.stuck, self.patience) = (0, (self.patience * 2).min(MOST_TICKS));

@@ -65,7 +65,7 @@ impl<E: TaskError> Failure<E> {
         }
 
         // The mark sets it apart from the failure that cancelled the group.
-        if self.after_cancel {
+        if self.after_cancel() {
             heading += " [after the cancel]";
         }
         for note in notes {
@@ -141,12 +141,17 @@ mod tests {
     use std::panic::Location;
     use std::time::Duration;
 
-    use super::super::Origin;
+    use super::super::{FailedWhen, Origin};
     use super::*;
     use crate::error::testing::{Plain, cancelled, failed, task};
 
     fn of(origin: Origin, kind: FailureKind<Plain>) -> Failure<Plain> {
-        Failure::new(origin, kind, false, Duration::from_millis(3))
+        Failure::new(
+            origin,
+            kind,
+            FailedWhen::BeforeCancel,
+            Duration::from_millis(3),
+        )
     }
 
     #[test]
@@ -225,7 +230,7 @@ mod tests {
             let failure: Failure<Plain> = Failure::new(
                 Origin::Body,
                 FailureKind::Error(Plain("x".to_owned())),
-                false,
+                FailedWhen::BeforeCancel,
                 elapsed,
             );
             format!("{failure:?} {:?}", failure.elapsed())
@@ -238,7 +243,7 @@ mod tests {
     #[test]
     fn debug_draws_the_failure() {
         let mut failure = failed(3, anyhow::anyhow!("inner").context("outer"));
-        failure.set_after_cancel(true);
+        failure.set_after_cancel();
 
         // The heading begins with the task as it is printed everywhere else.
         let task = failure.task().expect("it is a task's").to_string();

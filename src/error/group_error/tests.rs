@@ -4,15 +4,20 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::super::Origin;
 use super::super::testing::{
     Plain, cancelled, errors_logged, failed, failed_group, group, task, timed_out,
 };
+use super::super::{FailedWhen, Origin};
 use super::*;
 
 fn panicked(id: u64, payload: &'static str) -> Failure<Plain> {
     let kind = FailureKind::Panic(PanicPayload::new(Box::new(payload)));
-    Failure::new(task(id, None), kind, false, Duration::ZERO)
+    Failure::new(
+        task(id, None),
+        kind,
+        FailedWhen::BeforeCancel,
+        Duration::ZERO,
+    )
 }
 
 fn error(id: u64, text: &str) -> Failure<Plain> {
@@ -80,7 +85,7 @@ fn failures_are_found_by_kind_and_by_origin() {
     let body = Failure::new(
         Origin::Body,
         FailureKind::Error(Plain("of the body".into())),
-        true,
+        FailedWhen::AfterCancel,
         Duration::ZERO,
     );
     let report = with(vec![error(1, "a"), panicked(2, "b"), body], Some(0), None);

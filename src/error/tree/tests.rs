@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::super::testing::{
     Plain, cancelled, caught, failed, failed_group, group, task, timed_out,
 };
-use super::super::{Failure, FailureKind, GroupError, Origin, TaskError, install_panic_hook};
+use super::super::{
+    FailedWhen, Failure, FailureKind, GroupError, Origin, TaskError, install_panic_hook,
+};
 use super::*;
 use crate::cancel::{CancelCause, Cancelled, TokenId};
 
@@ -39,7 +41,7 @@ fn one_error_with_its_sources() {
     let failure = Failure::new(
         task(4, Some("parser")),
         FailureKind::Error(error),
-        false,
+        FailedWhen::BeforeCancel,
         Duration::from_micros(1_200),
     );
     let report = GroupError::new(
@@ -75,17 +77,22 @@ fn an_error_a_panic_and_a_nested_group() {
     // One of each kind, the nested group not last: its branch has to run on to the body.
     let failures = vec![
         failed(2, anyhow::anyhow!("disk full")),
-        Failure::new(task(3, None), panic, true, Duration::from_secs(3)),
+        Failure::new(
+            task(3, None),
+            panic,
+            FailedWhen::AfterCancel,
+            Duration::from_secs(3),
+        ),
         Failure::new(
             task(4, Some("mirror")),
             FailureKind::Error(nested),
-            true,
+            FailedWhen::AfterCancel,
             Duration::from_secs(125),
         ),
         Failure::new(
             Origin::Body,
             FailureKind::Error(anyhow::anyhow!("last")),
-            true,
+            FailedWhen::AfterCancel,
             Duration::from_nanos(40),
         ),
     ];
@@ -123,7 +130,7 @@ fn a_panic_with_the_location_the_hook_recorded() {
     let report = group(vec![Failure::<Plain>::new(
         task(1, None),
         panic,
-        false,
+        FailedWhen::BeforeCancel,
         Duration::ZERO,
     )]);
 
@@ -197,7 +204,7 @@ fn what_is_written_by_the_user_forges_no_line() {
         Failure::new(
             task(1, Some(forged)),
             FailureKind::Error(anyhow::anyhow!(text)),
-            false,
+            FailedWhen::BeforeCancel,
             Duration::ZERO,
         ),
         failed(2, anyhow::anyhow!("inner\ncaused by: y").context(forged)),
@@ -249,7 +256,13 @@ fn nested<E: TaskError>(first: E, nest: impl Fn(GroupError<E>) -> E) -> GroupErr
         // Like at the end of a task: a report finds those below it drawn already.
         let traces = kind.traces();
         report = group(vec![
-            Failure::new(task(1, None), kind, false, Duration::ZERO).with_traces(traces),
+            Failure::new(
+                task(1, None),
+                kind,
+                FailedWhen::BeforeCancel,
+                Duration::ZERO,
+            )
+            .with_traces(traces),
         ]);
     }
 

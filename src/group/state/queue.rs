@@ -104,22 +104,14 @@ impl TaskQueue {
     ///
     /// Claimed tasks are tasks that a `join` ran in place or a handle cancelled. So the memory of
     /// the queue is in proportion to the tasks that wait, even if no worker takes any of them. A
-    /// push takes amortised constant time. `has_claimed` says whether there can be claimed tasks
-    /// that the queue has not been told of.
+    /// push takes amortised constant time.
     #[inline]
-    pub(super) fn push(
-        &mut self,
-        task: ErasedTask,
-        role: Role,
-        has_claimed: bool,
-        drops: &mut DeferredDrops,
-    ) {
-        let has_claimed = has_claimed || self.has_claimed;
+    pub(super) fn push(&mut self, task: ErasedTask, role: Role, drops: &mut DeferredDrops) {
         let (tasks, sweep_at) = match role {
             Role::Task => (&mut self.tasks, &mut self.sweep_tasks_at),
             Role::Daemon => (&mut self.daemons, &mut self.sweep_daemons_at),
         };
-        if tasks.len() >= *sweep_at && has_claimed {
+        if tasks.len() >= *sweep_at && self.has_claimed {
             *sweep_at = sweep(tasks, drops);
         }
         tasks.push_back(task);

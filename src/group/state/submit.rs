@@ -97,8 +97,11 @@ impl GroupState {
         if TIME_PASSES && role == Role::Task && self.is_limited() {
             queue.begin_permit_wait(&task, self.limit, &mut drops);
         }
-        let has_claimed = self.ended_in_place.load(Relaxed) > 0;
-        queue.push(task, role, has_claimed, &mut drops);
+        if self.ended_in_place.load(Relaxed) > 0 {
+            // The owner ran tasks in place, which are claimed, and has not reported their ends yet.
+            queue.has_claimed = true;
+        }
+        queue.push(task, role, &mut drops);
 
         // Invariant 5; outside the lock, since listing may start a thread.
         let list = queue.must_list(self.limit);

@@ -48,8 +48,7 @@ impl<E> Copy for TaskRef<'_, '_, E> {}
 
 impl<'scope, E> Common<'scope, E> {
     #[inline]
-    pub(super) fn new(core: &'scope GroupCore<E>, mut spec: TaskSpec, is_isolatable: bool) -> Self {
-        spec.is_isolatable = is_isolatable;
+    pub(super) fn new(core: &'scope GroupCore<E>, spec: TaskSpec) -> Self {
         Common {
             spec,
             core,

@@ -9,6 +9,7 @@ use super::watch_list::OnFinished;
 use crate::cancel::current::{self, Recorded};
 use crate::error::{Failure, TaskError};
 use crate::facade::catch;
+use crate::group::erased::ErasedTask;
 use crate::group::job::{Claim, HandleAtEnd};
 use crate::group::state::yielding::YieldedPermits;
 use crate::group::status::TaskStatus;
@@ -16,6 +17,26 @@ use crate::group::task_end::TaskEnd;
 use crate::lanes::FrameKind;
 use crate::scoped::unbound;
 use crate::trace;
+
+/// The references to a task that ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum References {
+    /// This thread has the only one.
+    Sole,
+    /// Other threads may have references.
+    Several,
+}
+
+impl References {
+    #[inline]
+    pub(super) fn to(task: &ErasedTask) -> Self {
+        if task.is_sole() {
+            References::Sole
+        } else {
+            References::Several
+        }
+    }
+}
 
 /// When the failure of an isolated task is logged, if its result is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,20 +52,18 @@ where
     F: Closure<T, E> + 'scope,
     E: TaskError,
 {
-    /// Ends the task. `before_end` announces the end of its permit, if it has one. `is_sole` says
-    /// that this thread has the only reference.
+    /// Ends the task. `before_end` announces the end of its permit, if it has one.
     #[inline]
     pub(super) fn end(
         &self,
         claim: Claim,
         status: TaskStatus,
         before_end: Option<&dyn Fn()>,
-        is_sole: bool,
+        references: References,
     ) -> TaskEnd {
-        let ended = if is_sole {
-            self.task().end_sole(claim, status, before_end)
-        } else {
-            self.task().end_unwatched(claim, status, before_end)
+        let ended = match references {
+            References::Sole => self.task().end_sole(claim, status, before_end),
+            References::Several => self.task().end_unwatched(claim, status, before_end),
         };
         let handle = match ended {
             Ok(handle) => handle,
@@ -120,7 +139,7 @@ where
         }
 
         task.end_unrun_trace(status);
-        self.end(claim, status, before_end, false)
+        self.end(claim, status, before_end, References::Several)
     }
 }
 

@@ -9,7 +9,7 @@ use super::failed_item;
 use super::record::Task;
 use crate::cancel::Cancelled;
 use crate::cancel::current::{self, Recorded};
-use crate::error::{Elapsed, Failure, FailureKind, Origin, TaskError};
+use crate::error::{Elapsed, FailedWhen, Failure, FailureKind, Origin, TaskError};
 use crate::facade::{Payload, catch};
 use crate::group::job::Claim;
 use crate::group::process_counts;
@@ -176,9 +176,13 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
         let core = self.common.core;
         if self.common.spec.is_isolatable && self.is_isolated() {
             // Nothing is cancelled and nothing is reported: the result says it all.
-            let after_cancel = self.base().is_flagged();
+            let when = if self.base().is_flagged() {
+                FailedWhen::AfterCancel
+            } else {
+                FailedWhen::BeforeCancel
+            };
             let traces = kind.traces();
-            let mut failure = Failure::new(origin, kind, after_cancel, elapsed).with_traces(traces);
+            let mut failure = Failure::new(origin, kind, when, elapsed).with_traces(traces);
             failure.set_at(core.failures.now());
             self.tell_isolated(&failure);
             return (status, Some(failure));

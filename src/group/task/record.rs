@@ -51,13 +51,14 @@ where
     #[inline]
     pub(crate) fn new(
         core: &'scope GroupCore<E>,
-        spec: TaskSpec,
+        mut spec: TaskSpec,
         isolation: Option<&'scope Isolation<T, E>>,
         closure: F,
     ) -> (CountedRef<Self>, CountedRef<Self>) {
+        spec.is_isolatable = isolation.is_some();
         CountedRef::pair(Task {
             job: Job::new(closure),
-            common: Common::new(core, spec, isolation.is_some()),
+            common: Common::new(core, spec),
             isolation,
         })
     }

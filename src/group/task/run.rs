@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::closure::Closure;
 use super::common::TaskRef;
+use super::end::References;
 use super::record::Task;
 #[cfg(not(loom))]
 use crate::cancel::TaskId;
@@ -47,7 +48,7 @@ where
         if let Some(value) = value {
             self.job.store(&claim, value);
         }
-        self.end(claim, status, before_end, this.is_sole())
+        self.end(claim, status, before_end, References::to(this))
     }
 
     /// Runs the task on the thread that joins it, if it can begin now.

@@ -19,7 +19,7 @@ use std::thread::Thread;
 
 use super::counts::Counts;
 use super::frames::{ShownFrame, ShownFrames, StartMark};
-use super::held::{HeldAs, HeldCell, HeldObjects};
+use super::held::{HeldAs, HeldCell, HeldObjects, LockRank, NextTaker};
 use super::version::Version;
 use super::wait::{Object, WaitCell, WaitFlags};
 use crate::facade::{PlainRwLock, const_fn};
@@ -166,9 +166,13 @@ impl Lane {
     #[cold]
     fn rise(&self) {
         let depth = self.frames.depth();
-        let left = self.frames.is_task(depth);
-        self.first_lock.rise(depth, left);
-        self.held.rise(depth, left);
+        let taker = if self.frames.is_task(depth) {
+            NextTaker::None
+        } else {
+            NextTaker::Frame
+        };
+        self.first_lock.rise(depth, taker);
+        self.held.rise(depth, taker);
     }
 
     /// Marks the task in the innermost frame as being started. For the owner.
@@ -285,21 +289,22 @@ impl Lane {
         self.held.remove(object, location);
     }
 
-    /// Shows a lock. The thread holds no other if it `is_first`.
+    /// Shows a lock.
     #[inline(always)]
     pub(super) fn lock(
         &self,
         object: usize,
         access: HeldAs,
-        is_first: bool,
+        rank: LockRank,
         location: &'static Location<'static>,
     ) {
-        if is_first {
-            // No other lock is held, so the cell is free, unless the guard in it was leaked.
-            let depth = self.frames.depth();
-            self.first_lock.set(object, access, depth, location);
-        } else {
-            self.hold(object, access, location);
+        match rank {
+            LockRank::First => {
+                // No other lock is held, so the cell is free, unless the guard in it was leaked.
+                let depth = self.frames.depth();
+                self.first_lock.set(object, access, depth, location);
+            }
+            LockRank::Further => self.hold(object, access, location),
         }
     }
 

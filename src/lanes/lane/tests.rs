@@ -2,7 +2,7 @@ use std::panic::Location;
 
 use super::Lane;
 use crate::lanes::frames::{FrameKind, ShownFrame};
-use crate::lanes::held::HeldAs;
+use crate::lanes::held::{HeldAs, LockRank};
 
 const FRAME: ShownFrame = ShownFrame {
     kind: FrameKind::Scope,
@@ -28,7 +28,12 @@ fn a_lock_that_outlives_its_frame_belongs_to_the_frame_around() {
         let lane = Lane::apart();
         lane.push(FRAME);
         for lock in locks {
-            lane.lock(*lock, HeldAs::Exclusive, *lock == first, here);
+            let rank = if *lock == first {
+                LockRank::First
+            } else {
+                LockRank::Further
+            };
+            lane.lock(*lock, HeldAs::Exclusive, rank, here);
         }
         let shown = |depth| locks.iter().map(|lock| (*lock, depth)).collect::<Vec<_>>();
         assert_eq!(held(lane), shown(1));
@@ -44,15 +49,15 @@ fn an_unlock_takes_back_its_own_entry_alone() {
     let (first, second, unknown) = (8, 16, 24);
     let (here, there) = (Location::caller(), FRAME.location);
     let lane = Lane::apart();
-    lane.lock(first, HeldAs::Shared, true, here);
-    lane.lock(second, HeldAs::Shared, false, here);
+    lane.lock(first, HeldAs::Shared, LockRank::First, here);
+    lane.lock(second, HeldAs::Shared, LockRank::Further, here);
     lane.unlock(unknown, Some(here));
     lane.unlock(first, Some(there));
     assert_eq!(held(lane), [(first, 0), (second, 0)]);
 
     // Of two guards from one place, the last one.
     lane.push(FRAME);
-    lane.lock(first, HeldAs::Shared, false, here);
+    lane.lock(first, HeldAs::Shared, LockRank::Further, here);
     lane.unlock(first, Some(here));
     assert_eq!(held(lane), [(first, 0), (second, 0)]);
     lane.unlock(first, Some(here));

@@ -23,12 +23,24 @@ pub(super) struct LaggardState<'a> {
     /// How often the task has been told of the cancel, and where last.
     told: (u32, Option<&'static Location<'static>>),
     region: Option<Inside>,
-    /// The kernel tells what threads do that are in no blocking point.
-    is_known: bool,
+    foreign: ForeignCalls,
+}
+
+/// Whether a snapshot shows the system calls of threads that are in no blocking point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ForeignCalls {
+    /// The kernel tells them.
+    Shown,
+    /// The kernel does not tell them: such a thread may run, or be blocked.
+    Unknown,
 }
 
 impl<'a> LaggardState<'a> {
-    pub(super) fn of(task: &'a TaskSnapshot, region: Option<Inside>, is_known: bool) -> Self {
+    pub(super) fn of(
+        task: &'a TaskSnapshot,
+        region: Option<Inside>,
+        foreign: ForeignCalls,
+    ) -> Self {
         let wait = task.waits();
         LaggardState {
             state: task.state(),
@@ -41,7 +53,7 @@ impl<'a> LaggardState<'a> {
             is_at_scope_end: task.is_at_scope_end(),
             told: task.cancels_seen(),
             region,
-            is_known,
+            foreign,
         }
     }
 
@@ -115,7 +127,7 @@ fn seen(doing: &LaggardState<'_>) -> String {
         TaskState::InPlace => "waiting for a task that it runs on its own thread".to_owned(),
         TaskState::InScope => "inside of another scope".to_owned(),
         TaskState::Dropping => "dropping its values".to_owned(),
-        _ if doing.is_known => "running".to_owned(),
+        _ if doing.foreign == ForeignCalls::Shown => "running".to_owned(),
         _ => "running, or blocked in code that is not ours".to_owned(),
     }
 }
@@ -232,7 +244,7 @@ mod tests {
             is_at_scope_end: false,
             told: (0, None),
             region: None,
-            is_known: true,
+            foreign: ForeignCalls::Shown,
         }
     }
 
@@ -348,7 +360,7 @@ mod tests {
             &["running: it does not look at the cancel", "`checkpoint()?`"],
         );
         let unknown = LaggardState {
-            is_known: false,
+            foreign: ForeignCalls::Unknown,
             ..running()
         };
         says(&unknown, &["running, or blocked in code that is not ours"]);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::advice::ForeignCalls;
 use super::followed::{self, Followed};
 use super::laggards::{self, FoundLaggard, Groups};
 use super::report::{Laggard, StallReport};
@@ -80,7 +81,7 @@ impl<'a> Examined<'a> {
             return followed::put_off(due, |scope| scope.after / 4);
         };
 
-        let found = laggards::find(root, self.snapshot, scope.spares(self.now));
+        let found = laggards::find(root, self.snapshot, scope.wind_down(self.now));
         if found.is_empty() {
             // All that is left winds down, or has just ended.
             return followed::put_off(due, |scope| scope.after / 2);
@@ -145,7 +146,11 @@ impl<'a> Examined<'a> {
         count: u32,
     ) -> StallReport {
         // Where the kernel does not tell what threads do, the snapshot has a note that says so.
-        let is_known = self.snapshot.notes().is_empty();
+        let foreign = if self.snapshot.notes().is_empty() {
+            ForeignCalls::Shown
+        } else {
+            ForeignCalls::Unknown
+        };
         let members = members
             .iter()
             .filter_map(|number| self.followed.get(number));
@@ -160,7 +165,7 @@ impl<'a> Examined<'a> {
             has_ended: false,
             laggards: found
                 .iter()
-                .map(|found| Laggard::new(found, is_known))
+                .map(|found| Laggard::new(found, foreign))
                 .collect(),
             group: Some(root.clone()),
             kept: kept.copied().collect(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::laggards::WindDown;
 use super::pace::{SHORTEST_PAUSE, pause};
 use super::seen::Seen;
 use super::view::StallView;
@@ -88,11 +89,13 @@ impl Followed {
         self.next = since.checked_add(self.after);
     }
 
-    /// Whether code that winds down still has time: until the grace has ended, and as long after it
-    /// as other code has after the cancel.
-    pub(super) fn spares(&self, now: Instant) -> bool {
-        self.spared
-            .is_some_and(|until| now.saturating_duration_since(until) < self.after)
+    /// Returns whether code that winds down counts as a laggard at `now`. It is spared until the
+    /// grace has ended, and as long after it as other code is spared after the cancel.
+    pub(super) fn wind_down(&self, now: Instant) -> WindDown {
+        match self.spared {
+            Some(until) if now.saturating_duration_since(until) < self.after => WindDown::IsSpared,
+            _ => WindDown::Counts,
+        }
     }
 
     /// The delay before the next block: twice the time that went before the last.

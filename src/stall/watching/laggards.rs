@@ -51,15 +51,23 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// Finds the tasks that keep the scope `root` from ending, the innermost first. Leaves out code
-/// that winds down if `spares`.
+/// Whether code that winds down counts as a laggard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum WindDown {
+    /// It still has time, and is left out.
+    IsSpared,
+    /// Its time is over.
+    Counts,
+}
+
+/// Finds the tasks that keep the scope `root` from ending, the innermost first.
 pub(super) fn find<'a>(
     root: &'a GroupSnapshot,
     snapshot: &'a Snapshot,
-    spares: bool,
+    wind_down: WindDown,
 ) -> Vec<FoundLaggard<'a>> {
     let mut search = Search {
-        spares,
+        wind_down,
         is_root: true,
         found: Vec::new(),
         spared: 0,
@@ -79,7 +87,7 @@ pub(super) fn find<'a>(
 }
 
 struct Search<'a> {
-    spares: bool,
+    wind_down: WindDown,
     is_root: bool,
     found: Vec<FoundLaggard<'a>>,
     /// How many tasks were left out, because they wind down.
@@ -154,7 +162,7 @@ impl<'a> Search<'a> {
     ) {
         // Code that winds down was given time to end.
         let winds_down = |inside: &Inside| inside.region == RegionKind::WindingDown;
-        if self.spares && inside.iter().any(winds_down) {
+        if self.wind_down == WindDown::IsSpared && inside.iter().any(winds_down) {
             self.spared += 1;
             return;
         }

@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::time::Duration;
 
-use super::advice::{self, LaggardState};
+use super::advice::{self, ForeignCalls, LaggardState};
 use super::laggards::FoundLaggard;
 use super::view::EndedScope;
 use crate::cancel::{Cancelled, KeptCanceller, TokenId, WorstLatencies};
@@ -148,9 +148,9 @@ pub struct Laggard {
 }
 
 impl Laggard {
-    pub(super) fn new(found: &FoundLaggard<'_>, is_known: bool) -> Self {
+    pub(super) fn new(found: &FoundLaggard<'_>, foreign: ForeignCalls) -> Self {
         let task = found.task;
-        let doing = LaggardState::of(task, found.region, is_known);
+        let doing = LaggardState::of(task, found.region, foreign);
         Laggard {
             task: task.clone(),
             group: found.group.name().map(str::to_owned),

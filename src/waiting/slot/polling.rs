@@ -21,7 +21,8 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::super::shown_wait::ShownWait;
-use super::{OnCancel, POLLING, Slot, WaitFor, Woken, give_place_away, time_left};
+use super::super::{OnCancel, WaitFor};
+use super::{POLLING, Slot, Woken, give_place_away, time_left};
 use crate::facade::{self, Ordering, Waker};
 use crate::workers::Refusal;
 
@@ -62,8 +63,8 @@ impl Slot {
         mut poll: impl FnMut(Option<&Waker>, Option<Duration>) -> Polled,
         refused: &mut Option<Refusal>,
     ) -> Woken {
+        let shown = ShownWait::begin(what, location, on_cancel);
         let returns = on_cancel == OnCancel::Return;
-        let shown = ShownWait::begin(what, location, returns);
 
         // Invariant 1. A wait that no mark ends needs no waker.
         let waker = if returns { self.0.poll.waker() } else { None };
