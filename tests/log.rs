@@ -12,7 +12,7 @@ use support::{Bomb, Drops, Gate, Listener, until};
 use taskgroup::{CancelToken, GroupError, OnFailure, TaskGroup, TaskStatus, abandon, channel};
 use tracing::Level;
 
-/// What the subscriber has been told.
+/// The events that the subscriber has seen.
 static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Gives the process a subscriber that keeps all that it is told, and panics with a payload that

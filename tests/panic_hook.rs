@@ -36,7 +36,7 @@ fn child_of(test: &str, asked: Option<&str>) -> Command {
     child
 }
 
-/// What it prints to its standard error.
+/// Runs a test in a child. Returns its standard error.
 fn printed(test: &str, asked: Option<&str>) -> String {
     let output = child_of(test, asked)
         .output()

@@ -27,7 +27,7 @@ use taskgroup::signal::ctrl_c;
 const INT: Option<i32> = Some(Signal::INT.as_raw());
 const TERM: Option<i32> = Some(Signal::TERM.as_raw());
 
-/// What a terminal makes a SIGINT of, for all processes in the foreground.
+/// The byte that a terminal turns into a SIGINT for all processes in the foreground.
 const CTRL_C: &[u8] = b"\x03";
 
 /// Makes standard input the terminal of this process, which leads a session from now on and is in

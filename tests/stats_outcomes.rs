@@ -1,4 +1,4 @@
-//! What the stats of a group tell of ends, cancels and permits.
+//! The stats of a group: ends, cancels and permits.
 
 mod support;
 

@@ -17,7 +17,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
-/// What a layer has seen: the spans that are open, and each event with the spans around it, the
+/// The record of a layer: the spans that are open, and each event with the spans around it, the
 /// innermost first.
 #[derive(Default)]
 struct Seen {

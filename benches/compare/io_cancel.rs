@@ -125,7 +125,7 @@ fn bare(yields: usize) -> anyhow::Result<f64> {
     wake_of_a_poll(near.into(), PollFlags::IN, yields)
 }
 
-/// What a cancel by hand would have to do for a connect: the woken thread closes the socket.
+/// Measures a connect that is cancelled by hand: the woken thread closes the socket.
 fn bare_connect() -> anyhow::Result<f64> {
     let unanswered = Unanswered::new()?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

@@ -1,4 +1,4 @@
-//! What the operating system says about this machine and process, and figures taken in a child.
+//! Reads facts about this machine and process from the operating system, and figures from a child.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What a task costs where scoped values are bound, and what it costs to read one.
+//! Measures the cost of a task where scoped values are bound, and of a read.
 
 use std::hint::black_box;
 

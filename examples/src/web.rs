@@ -20,7 +20,7 @@ const HANDLERS: usize = 16;
 /// Longer than any client waits.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a host of a [`Web`] does with a request.
+/// The reaction of a host of a [`Web`] to a request.
 #[derive(Debug, Clone)]
 pub enum Reply {
     /// It sends a page with links, each to a page of a host.

@@ -27,7 +27,7 @@ pub(super) struct Code<'a> {
     pub(super) tokens: Vec<Token>,
 }
 
-/// What an item, or a statement that ends with its block, begins with.
+/// The first words of an item, or of a statement that ends with its block.
 const ENDS_WITH_ITS_BLOCK: [&str; 20] = [
     "{",
     "'",

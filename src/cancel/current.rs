@@ -127,7 +127,7 @@ enum Drops {
 /// Like [`Pushed`], it does not hold the record.
 #[must_use = "the record is popped at once if this is not kept"]
 pub(crate) struct Recorded {
-    /// What the lane of the thread shows meanwhile.
+    /// The frame that the lane of the thread shows meanwhile.
     _shown: Option<Shown>,
     /// It belongs to its thread.
     _thread: PhantomData<*const ()>,

@@ -1,4 +1,4 @@
-//! What follows from a cancel, once it has marked the tree: wakes, hooks, observers and callbacks.
+//! Delivers a cancel that has marked the tree: wakes, hooks, observers and callbacks.
 //!
 //! The order is: everything that runs no code of the user's, then the hooks, the groups, and the
 //! callbacks. So a hook or a callback that takes its time, or waits for a thread that the cancel
@@ -137,7 +137,7 @@ impl Node {
 
         let mut inner = self.inner.lock();
 
-        // Invariant 4.
+        // Invariant 4 of the node: its scope ends after the deliveries of the node.
         //
         // fault: scope-ends-before-deliveries
         if !is_quiet(&inner) {

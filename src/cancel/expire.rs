@@ -1,4 +1,4 @@
-//! What happens to a node when the clock has passed one of its limits.
+//! Cancels a node, or ends its grace, when the clock has passed one of its limits.
 
 use std::panic::Location;
 use std::sync::Arc;

@@ -86,7 +86,7 @@ enum Before {
     OneEnded,
 }
 
-/// What a thread does with a hook that is queued.
+/// The action of a thread on a hook that is queued.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Queued {
     MustBeTaken,

@@ -49,7 +49,7 @@ impl Frames {
     }
 }
 
-/// What a cancel does to a wait.
+/// The effect of a cancel on a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Cancels {
     /// It ends the wait.

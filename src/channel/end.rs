@@ -1,4 +1,4 @@
-//! What the two ends of a channel have in common.
+//! The parts that both ends of a channel share.
 
 /// Implements an end of a channel, which counts itself with `$add` and `$remove`.
 macro_rules! end {

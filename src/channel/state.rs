@@ -89,7 +89,7 @@ impl<T> ChannelState<T> {
         }
 
         if self.buffer.len() < capacity {
-            // Invariant 3.
+            // Invariant 3: the message that enters the buffer tells one waiting receiver.
             self.buffer.push_back(message);
             self.tell_receiver(Grant::Given, wakes);
             return Ok(());

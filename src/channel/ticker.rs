@@ -67,7 +67,7 @@ impl<T> Ticker<T> {
             return Err(*next);
         };
 
-        // Invariants 1 and 2.
+        // Invariants 1 and 2: `due` moves on, and only later, before the lock is released.
         //
         // fault: tick-is-found-and-then-taken
         *next = self.after(due, now);

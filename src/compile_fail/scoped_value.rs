@@ -1,4 +1,4 @@
-//! What the types of scoped values forbid.
+//! Programs that the types of scoped values forbid.
 //!
 //! # A scoped value does not leave the closure that reads it
 //!

@@ -77,7 +77,7 @@ impl Drop for DeadlockHook {
 /// How long code of the user's and stderr may delay what the policy says.
 const REPORT_LIMIT: Duration = Duration::from_secs(2);
 
-/// What a policy does beside the report.
+/// The action of a policy beside the report.
 #[derive(Clone)]
 enum PolicyAction {
     Cancel(Arc<Node>, CancelCause, &'static Location<'static>),
@@ -93,7 +93,7 @@ impl PolicyAction {
         }
     }
 
-    /// What the report says about it.
+    /// Returns the action as the report names it.
     fn response(&self) -> Response {
         match self {
             PolicyAction::Cancel(..) => Response::Cancel,

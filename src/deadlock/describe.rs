@@ -1,4 +1,4 @@
-//! What a report says about threads that cannot go on, taken from their lanes.
+//! Describes threads that cannot go on, from their lanes.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What the process does about deadlocks.
+//! The action of the process on deadlocks.
 
 use std::sync::atomic::{AtomicU8 as PlainU8, Ordering::Relaxed};
 
@@ -8,7 +8,7 @@ use crate::panics::log;
 /// The variable of the environment that sets the policy at the start.
 const VARIABLE: &str = "TASKGROUP_DEADLOCKS";
 
-/// What the process does about deadlocks that are certain.
+/// The action of the process on deadlocks that are certain.
 ///
 /// The default is [`Report`](Self::Report) in builds with debug assertions, and
 /// [`Ignore`](Self::Ignore) in others. The variable `TASKGROUP_DEADLOCKS` of the environment sets

@@ -53,7 +53,7 @@ pub struct Deadlock {
     pub(super) response: Option<Response>,
 }
 
-/// What the process does about a deadlock, beside the report.
+/// The action of the process on a deadlock, beside the report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Response {
     Nothing,

@@ -2,7 +2,7 @@
 //!
 //! Threads are numbers here, and what each needs to go on is given.
 
-/// What a thread needs to go on.
+/// The need of a thread: the threads that have to act before it can go on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Need {
     pub(super) how: How,

@@ -254,7 +254,7 @@ fn queued_notes(graph: &mut Graph) -> Vec<String> {
     notes.collect()
 }
 
-/// What the system says of the threads of this process.
+/// The state of the threads of this process, as the system tells it.
 #[cfg(target_os = "linux")]
 mod system {
     use std::fs;

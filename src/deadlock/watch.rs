@@ -57,7 +57,7 @@ pub(super) fn begin() {
     let has_work = DeadlockPolicy::current() != DeadlockPolicy::Ignore || suspected::is_wanted();
     let mut runs = RUNS.lock();
 
-    // Invariant 1.
+    // Invariant 1: the thread runs already, or is started below if it has something to look for.
     WATCHED.store(true, SeqCst);
     if *runs || !has_work {
         return;
@@ -94,12 +94,12 @@ fn run() {
         if is_needed(policy) {
             idle_since = Instant::now();
         } else if idle_since.elapsed() > IDLE_LIMIT {
-            // Invariant 2.
+            // Invariant 2: a wait that begins after this sets `WATCHED` again.
             WATCHED.store(false, SeqCst);
             park_timeout(TICK);
             let mut runs = RUNS.lock();
             if !WATCHED.swap(true, SeqCst) && !is_needed(DeadlockPolicy::current()) {
-                // Invariant 3.
+                // Invariant 3: the thread decides to end under the lock of `RUNS`.
                 WATCHED.store(false, SeqCst);
                 *runs = false;
                 return;

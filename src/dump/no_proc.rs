@@ -15,7 +15,7 @@ impl Reserve {
     }
 }
 
-/// What a thread does.
+/// The state of a thread.
 #[allow(dead_code, reason = "it is never known")]
 pub(super) enum SystemState {
     Runs,

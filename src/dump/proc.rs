@@ -1,4 +1,4 @@
-//! What the kernel says about a thread, read without an allocation.
+//! Reads the state of a thread from the kernel, without an allocation.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -19,7 +19,7 @@ impl Reserve {
     }
 }
 
-/// What a thread does, as the kernel says.
+/// The state of a thread, as the kernel tells it.
 pub(super) enum SystemState {
     Runs,
     /// The call, and its first argument if that is a descriptor.

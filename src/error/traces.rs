@@ -1,4 +1,4 @@
-//! What the error of a failure says of other failures.
+//! The other failures that the error of a failure names.
 
 use std::error::Error;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::cancel::{Cancelled, TaskId, TaskInfo};
 /// Returns the task of the failure that an error is, if it is one.
 type TaskOf = fn(&(dyn Error + 'static)) -> Option<TaskId>;
 
-/// What the error of a failure says of others.
+/// The other failures that the error of a failure names.
 #[derive(Debug, Default)]
 pub(crate) struct Traces {
     /// The actors that caused the error, as far as it names them. The actor of the outermost error
@@ -24,7 +24,7 @@ pub(crate) struct Traces {
     actors: Vec<Arc<Actor>>,
     /// The tasks of the failures that the error holds: tasks that were isolated or started.
     holds: Vec<TaskId>,
-    /// What the failure is an echo of, once that is known.
+    /// The failure that this one is an echo of, once that is known.
     echo_of: Option<Root>,
 }
 

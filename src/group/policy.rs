@@ -2,7 +2,7 @@
 
 use crate::error::FailureKind;
 
-/// What a failure of a task or of the body does to the other tasks.
+/// The effect of a failure of a task or of the body on the other tasks.
 ///
 /// ```
 /// use taskgroup::{OnFailure, TaskGroup};
@@ -27,7 +27,7 @@ pub enum OnFailure {
     Collect,
 }
 
-/// What a panic of a task becomes.
+/// The effect of a panic of a task.
 ///
 /// ```
 /// use taskgroup::{OnPanic, TaskGroup};

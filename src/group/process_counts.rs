@@ -1,4 +1,4 @@
-//! What all tasks of the process are counted by.
+//! The counts of all tasks of the process.
 //!
 //! A count is one addition on the lane of this thread (see `lanes`). For each task,
 //! the counts come in the order of its life: spawned, started, ended. A task that never ran was not

@@ -1,4 +1,4 @@
-//! What follows for a scope that was reported because it did not end.
+//! Ends the reports about a scope that stalled, and does what its policy asks for.
 
 use std::borrow::Cow;
 use std::thread;

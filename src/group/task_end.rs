@@ -1,4 +1,4 @@
-//! What the queue and the counts of a group know of a task: its role, its place and its end.
+//! The role of a task, its place and its end, as the queue and the counts of a group know them.
 
 use super::status::TaskStatus;
 

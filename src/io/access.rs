@@ -254,7 +254,7 @@ pub(super) struct Access {
     instead: Once<Instead>,
 }
 
-/// What takes the place of [`Way::NoWait`].
+/// The way that replaces [`Way::NoWait`].
 #[derive(Clone, Debug)]
 enum Instead {
     /// The file was opened once more, nonblocking. Another reader or writer may be quicker between

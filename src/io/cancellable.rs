@@ -85,7 +85,7 @@ pub struct Cancellable<S> {
     cut: Cut,
 }
 
-/// What a descriptor was opened for.
+/// The directions that a descriptor was opened for.
 #[derive(Clone, Copy, Debug)]
 struct OpenedFor {
     reads: bool,

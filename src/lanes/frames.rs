@@ -22,7 +22,7 @@ const WITHOUT_READY: u64 = 1 << 62;
 /// its own cancel. In one word with the number, so that a push need not set it back.
 const HAS_SEEN: u32 = 1 << 31;
 
-/// What a thread is inside of.
+/// The kind of code that a thread is inside of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum FrameKind {
@@ -196,7 +196,7 @@ impl StackPiece {
     }
 }
 
-/// What a walk to a frame does where the next piece of the stack has not been made.
+/// The step of a walk to a frame where the next piece of the stack has not been made.
 #[derive(Clone, Copy)]
 enum IfMissing {
     /// For the owner, which pushes the frame.

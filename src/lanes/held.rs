@@ -1,4 +1,4 @@
-//! What a thread holds, for which other threads wait: locks, the turn to make a value, a callback
+//! The objects of a thread that other threads wait for: locks, the turn to make a value, a callback
 //! that runs.
 //!
 //! An entry is three words. The owner writes the place first and the object last, and an unlock
@@ -55,7 +55,7 @@ impl HeldAs {
     }
 }
 
-/// What goes on after a frame has ended, and counts as the taker of the objects that it left.
+/// The code that counts as the taker of the objects which an ended frame left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum NextTaker {
     /// The frame around it.

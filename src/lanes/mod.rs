@@ -1,4 +1,5 @@
-//! What each thread shows of itself: the tasks that it runs, what it waits for, and what it holds.
+//! The state that each thread shows of itself: the tasks that it runs, what it waits for, and what
+//! it holds.
 //!
 //! Every thread that uses the crate has a *lane*. The thread writes it as it goes, and any other
 //! thread may read it at any time: for a snapshot, a report of a stalled scope, the search for a

@@ -1,4 +1,4 @@
-//! What the thread of a lane waits for.
+//! The wait of a lane's thread.
 
 use std::panic::Location;
 use std::sync::OnceLock;
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crossbeam_utils::atomic::AtomicCell;
 
-/// What a wait is for.
+/// The object of a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Object {
     /// Nothing in particular: a pause.
@@ -61,7 +61,7 @@ pub(super) fn address<T: ?Sized>(object: &T) -> usize {
     std::ptr::from_ref(object).cast::<()>().addr()
 }
 
-/// What may end a wait besides its object.
+/// The events that may end a wait besides its object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct WaitFlags {
     /// A cancel of the scope ends it.

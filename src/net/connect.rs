@@ -13,7 +13,7 @@ use crate::cancel::context;
 use crate::readiness::{Interest, Patience, Pauses, retry};
 use crate::waiting::WaitKind;
 
-/// What a first attempt to connect came to.
+/// The outcome of a first attempt to connect.
 enum Begun {
     Connected,
     /// The system goes on by itself, and makes the socket writable at the end.

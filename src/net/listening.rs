@@ -1,4 +1,4 @@
-//! What the clones of a listener share, and how they accept.
+//! The state that the clones of a listener share, and how they accept.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,4 +1,4 @@
-//! What the clones of a stream know of each other's calls.
+//! The state that the clones of a stream share: how their calls ended.
 
 use std::io;
 
@@ -64,7 +64,7 @@ impl StreamState {
 
     /// Takes the error that an earlier write has left.
     pub(super) fn take_kept(&self) -> Option<io::Error> {
-        // Invariant 2.
+        // Invariant 2: of several threads, the swap gives the error to one, once.
         match self.kept.swap(0, Ordering::Relaxed) {
             0 => None,
             number => Some(io::Error::from_raw_os_error(number as i32)),

@@ -5,7 +5,7 @@ use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::thread;
 
-/// What the panic hook saw of one panic.
+/// The record that the panic hook makes of one panic.
 pub(crate) struct PanicRecord {
     pub(crate) identity: PayloadIdentity,
     pub(crate) location: Option<String>,

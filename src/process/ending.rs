@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-/// What a cancel does to the child.
+/// The effect of a cancel on the child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Ending {
     /// The signal that asks it to end.

@@ -13,7 +13,7 @@ use crate::waiting::{WaitFor, WaitKind};
 /// descriptor for the end of a child, they are short, and become longer.
 #[derive(Debug)]
 pub(super) struct LookPauses {
-    /// What the pauses are shown as.
+    /// The wait that the pauses are shown as.
     what: WaitFor,
     next: Duration,
     /// The descriptor has told of the end, and the child cannot be reaped yet: a debugger holds
@@ -49,7 +49,7 @@ impl LookPauses {
         self.next == Self::FIRST
     }
 
-    /// What the pauses are shown as.
+    /// The wait that the pauses are shown as.
     pub(super) fn what(&self) -> WaitFor {
         self.what
     }

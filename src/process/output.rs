@@ -66,7 +66,7 @@ pub(super) fn collect(
             _ => None,
         };
         if limit.is_some_and(|limit| limit <= Instant::now()) {
-            // Invariant 2.
+            // Invariant 2: the stream is cut, so the call returns an error.
             return reading.give_up(delay.unwrap_or_default());
         }
 
@@ -227,7 +227,7 @@ fn watched(streams: [&OutputStream; 2]) -> Vec<Watched<'_>> {
     watched.collect()
 }
 
-/// What the child writes to one of its streams.
+/// The bytes that the child writes to one of its streams.
 struct OutputStream {
     /// None once it is at its end.
     pipe: Option<Descriptor>,

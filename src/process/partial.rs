@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::cancel::Cancelled;
 use crate::error::chain;
 
-/// What [`Command::output`](super::Command::output) or
+/// The output that [`Command::output`](super::Command::output) or
 /// [`Child::wait_with_output`](super::Child::wait_with_output) had read when it was cut short: the
 /// payload of its [`io::Error`].
 ///
@@ -58,7 +58,7 @@ pub struct Partial {
     pub(super) why: CutBy,
 }
 
-/// What cut the output short.
+/// The reason why the output was cut short.
 #[derive(Debug, Clone)]
 pub(super) enum CutBy {
     Cancelled(Cancelled),

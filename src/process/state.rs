@@ -303,7 +303,7 @@ impl Process {
         match self.ask(By::Cancel) {
             Ok(Asked::HadEnded(status)) => Some(status),
             Ok(Asked::Ends) => {
-                // Invariant 4.
+                // Invariant 4: the child has ended before the call returns its cancel.
                 let _ = self.see_it_end();
                 None
             }

@@ -1,4 +1,4 @@
-//! What a command says about the end of its child.
+//! The settings of a command for the end of its child.
 
 use std::os::unix::process::CommandExt;
 use std::time::Duration;

@@ -13,7 +13,7 @@ pub(super) enum StreamChoice {
     Captured,
 }
 
-/// What a stream is that was not chosen.
+/// The default for a stream that was not chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Unchosen {
     Inherited,

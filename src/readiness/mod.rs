@@ -30,7 +30,7 @@ pub(crate) use pauses::Pauses;
 /// How long a thread sleeps that could not poll.
 const AFTER_A_FAILED_POLL: Duration = Duration::from_millis(10);
 
-/// What a call waits for.
+/// The readiness that a call waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Interest {
     /// A read, a receipt or an accept can be tried.
@@ -168,7 +168,7 @@ fn would_block() -> io::Error {
 pub(crate) struct Watched<'fd> {
     fd: BorrowedFd<'fd>,
     interest: Interest,
-    /// What the last wait found.
+    /// The events that the last wait found.
     seen: PollFlags,
 }
 

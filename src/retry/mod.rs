@@ -120,7 +120,7 @@ pub fn retry<T, E: TaskError>(
             return Err(cut_short(cancelled.clone(), error, last));
         }
 
-        // Invariant 3.
+        // Invariant 3: the error of the last attempt is returned without a pause.
         if attempt.is_last() || !policy.retries(&error) {
             return Err(error);
         }
@@ -128,8 +128,8 @@ pub fn retry<T, E: TaskError>(
         let pause = policy.pause(attempt.number(), &error, |most| Random::here().up_to(most));
         let retried = Retried::new(attempt.number(), line_of(&error));
 
-        // Invariant 2. In a scope that is cancelled already the cancel is the error, since the
-        // sleep would fail with it.
+        // Invariant 2: no pause begins that the deadline would cut. In a scope that is cancelled
+        // already the cancel is the error, since the sleep would fail with it.
         blocking::checkpoint().map_err(|cancelled| cancelled.of_retry(retried.clone()))?;
         if blocking::remaining().is_some_and(|left| left <= pause) {
             return Err(error);

@@ -1,4 +1,4 @@
-//! What a signal does before this crate handles it.
+//! The disposition of a signal before this crate handles it.
 
 use super::disposition::Disposition;
 #[cfg(target_os = "linux")]

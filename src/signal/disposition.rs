@@ -1,6 +1,6 @@
 //! The dispositions of a signal.
 
-/// What happens to the process at a signal.
+/// The effect of a signal on the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Disposition {
     /// It ends.

@@ -53,7 +53,7 @@ impl Signal {
 
 /// The actions of a handler, which stay registered until [`take_back`](Self::take_back).
 pub(super) struct Actions {
-    /// What the signal did before.
+    /// The disposition before the first use of the signal.
     pub(super) before: Disposition,
     ids: Vec<SigId>,
 }

@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-/// What a [`TaskSnapshot`](super::TaskSnapshot) is about.
+/// The kind of code that a [`TaskSnapshot`](super::TaskSnapshot) describes.
 ///
 /// ```
 /// use taskgroup::{TaskGroup, TaskKind, snapshot};
@@ -28,7 +28,7 @@ pub enum TaskKind {
     Abandon,
 }
 
-/// What a task was doing.
+/// The state of a task at the time of the snapshot.
 ///
 /// ```
 /// use taskgroup::{TaskGroup, TaskState, snapshot};
@@ -86,7 +86,7 @@ pub enum TaskState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Inside {
-    /// What the region is.
+    /// The kind of the region.
     pub region: RegionKind,
     /// The call that entered it; for a callback, the call that registered it.
     pub location: &'static Location<'static>,

@@ -1,4 +1,4 @@
-//! What each node does: it runs, waits, or is kept by another node of its thread.
+//! The state of each node: it runs, waits, or is kept by another node of its thread.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the parts of the crate tell a snapshot, copied by value.
+//! The data that a snapshot copies from the parts of the crate.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

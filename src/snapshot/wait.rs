@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::cancel::{TaskId, TokenId};
 
-/// What a task was waiting for.
+/// The wait of a task: its kind, place, object and age.
 ///
 /// ```
 /// use taskgroup::{TaskGroup, TaskSnapshot, snapshot, sync::Mutex};

@@ -1,7 +1,7 @@
-//! What follows from a stall.
+//! The effects of a stall.
 
-/// What happens when a scope stalls: it was cancelled, or its deadline has passed, and it has not
-/// ended [`stall_after`](crate::Builder::stall_after) later.
+/// The effect of a stall on the process. A scope stalls if it was cancelled, or its deadline has
+/// passed, and it has not ended [`stall_after`](crate::Builder::stall_after) later.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {

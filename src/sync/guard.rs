@@ -1,4 +1,4 @@
-//! What the guards of the locks have in common.
+//! The parts that the guards of the locks share.
 
 /// Shows a guard like its value.
 macro_rules! show_value {

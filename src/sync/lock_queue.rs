@@ -124,7 +124,8 @@ impl LockQueue {
     /// since its guard does not know the lock's value.
     #[inline]
     pub(super) fn unlocked(&self) {
-        // Invariant 2. The unlock was a read-modify-write.
+        // Invariant 2: a full fence between the unlock, which was a read-modify-write, and the look
+        // at the flags.
         //
         // fault: unlock-without-fence
         fence_after_rmw();
@@ -139,7 +140,8 @@ impl LockQueue {
     /// A writer at the front still has to wait, for this reader.
     #[inline]
     pub(super) fn downgraded(&self) {
-        // Invariant 2. The downgrade was a read-modify-write.
+        // Invariant 2: a full fence between the downgrade, which was a read-modify-write, and the
+        // look at the flags.
         //
         // fault: downgrade-without-fence
         fence_after_rmw();
@@ -304,12 +306,13 @@ impl LockQueue {
 
             let readers_first = state.waiters.front() == Some(&LockMode::Read);
             let passes_on = match leaving {
-                // Invariant 4. Where this is a writer, its unlock tells the next waiter.
+                // Invariant 4: a reader wakes the readers behind it. The unlock of a writer tells
+                // the next waiter.
                 //
                 // fault: reader-tells-no-reader
                 Leaving::Locked => access == LockMode::Read && readers_first,
-                // Invariant 3. And by invariant 4, readers behind a writer that has gone may read
-                // beside those that hold the lock.
+                // Invariant 3: it has taken `WOKEN` back, so it wakes the next. Invariant 4:
+                // readers behind a writer that has gone may read beside those that hold the lock.
                 //
                 // fault: cancelled-waiter-keeps-its-wake
                 // fault: cancelled-writer-bars-readers

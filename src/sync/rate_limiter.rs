@@ -73,7 +73,7 @@ struct RateState {
     waiters: WaitQueue<u32>,
 }
 
-/// What a waiter has to do.
+/// The next step of a waiter.
 enum Turn {
     /// Nothing more: it has its permits.
     Granted,
@@ -100,7 +100,7 @@ impl RateState {
         let mut served = false;
         let due = loop {
             let &count = self.waiters.front()?;
-            // Invariant 1.
+            // Invariant 1: the permits leave the rate in the critical section of their grant.
             if let Err(due) = rate.take(&mut self.tat, now, count) {
                 break due;
             }
@@ -111,7 +111,7 @@ impl RateState {
             served = true;
         };
 
-        // Invariant 3.
+        // Invariant 3: the waiter behind those that were served is the first now.
         //
         // fault: rate-tells-no-waiter-that-it-is-first
         if served {
@@ -283,7 +283,7 @@ impl RateLimiter {
         let taken = {
             let mut state = self.state.lock();
             let now = state.now();
-            // Invariant 2.
+            // Invariant 2: the waiters that are due come before this thread.
             state.serve(&self.rate, now, &mut wakes);
             state.take(&self.rate, now, count)
         };
@@ -297,7 +297,7 @@ impl RateLimiter {
     fn wait_for(&self, count: u32) -> Result<(), Cancelled> {
         let entered = Enqueued::enter(&self.state, context::slot(), |state, waiter, wakes| {
             let now = state.now();
-            // Invariant 2.
+            // Invariant 2: the waiters that are due come before this thread.
             state.serve(&self.rate, now, wakes);
             if state.take(&self.rate, now, count) {
                 return Err(Grant::Given);
@@ -333,7 +333,8 @@ impl RateLimiter {
                 let was_first = state.waiters.is_first(position);
                 state.waiters.remove(position);
 
-                // Invariant 3. That one may need fewer permits, and looks itself.
+                // Invariant 3: the next waiter learns that it is the first now. It may need fewer
+                // permits, and looks itself.
                 //
                 // fault: rate-is-left-without-a-word
                 if was_first {

@@ -216,7 +216,7 @@ impl Semaphore {
                 return;
             }
 
-            // Invariant 3.
+            // Invariant 3: the waiters are refused in the same critical section.
             state.closed = Some(Cancelled::new(
                 CancelCause::SemaphoreClosed,
                 location,
@@ -255,7 +255,7 @@ impl Semaphore {
 
         let mut word = self.word.load(Ordering::Relaxed);
 
-        // Invariant 1.
+        // Invariant 1: no permits are taken here while a thread waits or the semaphore is closed.
         while word & (QUEUED | CLOSED) == 0 && word >= needed {
             // Acquire pairs with the release in `put_back`.
             match self.word.compare_exchange_weak(
@@ -316,15 +316,15 @@ impl Semaphore {
         }
 
         let entered = Enqueued::enter(&self.state, context::slot(), |state, waiter, _| {
-            // Invariant 3.
+            // Invariant 3: no thread enters the queue of a closed semaphore.
             //
             // fault: acquire-misses-the-close
             if state.closed.is_some() {
                 return Err(Grant::Refused);
             }
 
-            // Invariant 2. Acquire pairs with the release in `put_back`, if the permits have come
-            // meanwhile.
+            // Invariant 2: QUEUED is set before the waiter enters. Acquire pairs with the release
+            // in `put_back`, if the permits have come meanwhile.
             let word = self.word.fetch_or(QUEUED, Ordering::Acquire);
             if state.waiters.is_empty() && word / ONE >= count {
                 self.word.fetch_sub(count * ONE + QUEUED, Ordering::Relaxed);

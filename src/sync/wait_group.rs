@@ -180,7 +180,7 @@ impl WaitGroup {
         });
         let settled = entered.settle(ended, |queue, position, _| {
             queue.remove(position);
-            // Invariant 2.
+            // Invariant 2: the reference counts again in the critical section in which it leaves.
             state.add();
         });
 
@@ -199,7 +199,7 @@ impl WaitGroupState {
     /// was the last reference, returns that the wait is over instead.
     fn enter(&self) -> Result<Enqueued<'_, WaitQueue<()>>, Outcome> {
         Enqueued::enter(&self.queue, context::slot(), |queue, waiter, wakes| {
-            // Invariant 2: in one critical section.
+            // Invariant 2: the reference leaves the count in the critical section of the entry.
             if self.leave(queue, wakes) {
                 return Err(Outcome::Ready);
             }
@@ -237,9 +237,10 @@ impl WaitGroupState {
     /// Takes a reference out of the count. If it was the last one, grants all waiters and returns
     /// `true`.
     fn leave(&self, queue: &mut WaitQueue<()>, wakes: &mut Wakes) -> bool {
-        // Invariant 1. Acquire pairs with the release in `leave_quickly`, for this thread and for
-        // the waiters, which read their grants. No release: the lock of the queue, which each
-        // caller holds, orders this call with later ones.
+        // Invariant 1: the count becomes zero under the lock of the queue. Acquire pairs with the
+        // release in `leave_quickly`, for this thread and for the waiters, which read their grants.
+        // No release: the lock of the queue, which each caller holds, orders this call with later
+        // ones.
         let was_last = self.count.fetch_sub(1, Ordering::Acquire) == 1;
         if was_last {
             queue.grant_all(Grant::Given, wakes);

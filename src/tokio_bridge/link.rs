@@ -28,7 +28,7 @@ use crate::cancel::{CallbackGuard, CancelCause, CancelToken, Node};
 #[must_use = "dropping the link ends it"]
 pub struct Link(LinkState);
 
-/// What a link has to keep.
+/// The registration that a link keeps.
 enum LinkState {
     /// The token was cancelled already.
     Nothing,

@@ -36,8 +36,8 @@ pub(crate) struct TracedCancel {
     pub(crate) origin: u64,
 }
 
-/// What a subscriber knows of a group. The span is taken out at the end: other threads may keep the
-/// state of the group for longer.
+/// The state of a group that a subscriber has seen. The span is taken out at the end: other threads
+/// may keep the state of the group for longer.
 pub(crate) struct GroupTrace {
     live: Mutex<Option<Arc<Live>>>,
     /// The number of tasks that never ran.
@@ -48,7 +48,7 @@ struct Live {
     context: Arc<Context>,
     span: Span,
     opened: Instant,
-    /// What destructors of the crate have to say (invariant 2).
+    /// The events of destructors of the crate, to be sent later (invariant 2).
     later: Mutex<Vec<Later>>,
 }
 

@@ -37,8 +37,8 @@ pub(crate) struct EndOfTask {
     pub(crate) cancelled: Option<Instant>,
 }
 
-/// What a subscriber knows of a task. Its holders share it: the thread that runs the task takes it
-/// out of the task, and a thread that would run the task in place looks at it.
+/// The state of a task that a subscriber has seen. Its holders share it: the thread that runs the
+/// task takes it out of the task, and a thread that would run the task in place looks at it.
 pub(crate) struct TaskTrace {
     context: Arc<Context>,
     span: Span,

@@ -70,7 +70,7 @@ impl<'a, S> Enqueued<'a, S> {
         // Invariant 1: one critical section for the look and the entry.
         let entered = enter(&mut lock.lock(), &waiter, &mut wakes);
 
-        // Invariant 4.
+        // Invariant 4: the lock was released at the end of the statement above.
         wakes.wake();
         entered.map(|position| Enqueued {
             lock,
@@ -127,18 +127,19 @@ impl<'a, S> Enqueued<'a, S> {
 
             // fault: wait-settles-after-the-look
             match granted {
-                // Invariant 3.
+                // Invariant 3: the thread leaves before the lock is released, and can be granted
+                // nothing later.
                 //
                 // fault: cancelled-waiter-stays
                 Grant::None => leave(&mut state, self.position, &mut wakes),
-                // Invariant 2.
+                // Invariant 2: the grant came before the cancel or the time limit was seen.
                 //
                 // fault: cancel-beats-the-grant
                 Grant::Given | Grant::Refused => return Ok(granted),
             }
         }
 
-        // Invariant 4.
+        // Invariant 4: the lock was released at the end of the block above.
         wakes.wake();
         Err(ended)
     }

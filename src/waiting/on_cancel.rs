@@ -1,6 +1,6 @@
 //! Whether a cancel ends a wait.
 
-/// What a wait does when the slot is marked.
+/// The effect of a mark on a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum OnCancel {
     /// It ends.

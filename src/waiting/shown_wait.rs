@@ -1,11 +1,11 @@
-//! What a wait is for, and how the lane of the waiting thread shows it.
+//! The kind and the object of a wait, and how the lane of the waiting thread shows it.
 
 use std::panic::Location;
 
 use super::{OnCancel, WaitKind};
 use crate::lanes::{self, Lane, Object, Share, WaitFlags};
 
-/// What a thread waits for, at which kind of blocking point.
+/// The object that a thread waits for, and the kind of its blocking point.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitFor {
     kind: WaitKind,
@@ -32,7 +32,7 @@ impl WaitFor {
         }
     }
 
-    /// What may end the wait, in code of this crate.
+    /// Returns the events that may end the wait, in code of this crate.
     #[inline]
     fn flags(self, on_cancel: OnCancel) -> WaitFlags {
         WaitFlags {

@@ -2,7 +2,7 @@
 
 use super::worker::Worker;
 
-/// What a look at a thread found.
+/// The finding of a look at a thread.
 #[cfg_attr(
     not(target_os = "linux"),
     expect(dead_code, reason = "elsewhere every thread is taken for asleep")
@@ -44,7 +44,7 @@ mod linux {
     /// `STILL_FOR` in one task.
     #[derive(Default)]
     pub(in super::super) struct Looks {
-        /// What the last look saw, by the key of the worker.
+        /// The findings of the last look, by the key of the worker.
         still: HashMap<usize, Still>,
     }
 

@@ -45,7 +45,7 @@ enum Duty {
     HandedOver,
 }
 
-/// What the monitor remembers from tick to tick.
+/// The state that the monitor keeps from tick to tick.
 struct Monitor {
     pool: &'static Pool,
     looks: Looks,
@@ -59,7 +59,7 @@ struct Monitor {
     patience: u32,
 }
 
-/// What the looks of one tick found.
+/// The findings of the looks of one tick.
 #[derive(Default)]
 struct Findings {
     /// Workers that sleep, and have lost their places.

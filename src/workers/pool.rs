@@ -52,8 +52,8 @@ use crate::facade::{
 };
 use crate::panics::log;
 
-/// What a thread of the pool runs. The pool is given it, and so knows nothing of what workers and
-/// the monitor do.
+/// The main function of a thread of the pool. The pool is given it, and so knows nothing of what
+/// workers and the monitor do.
 type Main = fn(&'static Pool);
 
 /// More idle workers than this, taken in a row while none becomes idle, are a burst.
@@ -89,7 +89,7 @@ pub(super) struct PoolState {
     closing: Option<Unparker>,
 }
 
-/// What the monitor's thread does.
+/// The state of the monitor's thread.
 #[derive(Default)]
 pub(super) enum MonitorState {
     #[default]
@@ -109,7 +109,7 @@ pub(super) enum Seeking {
     Finished,
 }
 
-/// What a worker is to do next.
+/// The next step of a worker.
 pub(super) enum Next {
     Source(Arc<dyn Source>),
     /// It is to look for a source for a while, and come back as `Seeking::Lingered`.

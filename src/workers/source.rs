@@ -1,4 +1,4 @@
-//! What workers take tasks from.
+//! The interface of the groups from which workers take tasks.
 
 use std::fmt;
 use std::io;

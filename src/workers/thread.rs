@@ -1,4 +1,4 @@
-//! What the threads that run tasks do: workers, and threads that belong to one task.
+//! The main functions of the threads that run tasks: workers, and threads that belong to one task.
 
 use std::cell::RefCell;
 use std::io;

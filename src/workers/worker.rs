@@ -16,7 +16,7 @@ const IDLE: u8 = 1;
 const WOKEN: u8 = 2;
 const RETIRED: u8 = 3;
 
-/// What a worker does, and with it whether it takes one of the places of the machine.
+/// The activity of a worker, which decides whether it takes one of the places of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Activity {

@@ -406,7 +406,7 @@ fn a_holder_that_a_running_callback_lets_go_is_no_deadlock() {
     assert!(event.is_set());
 }
 
-/// What another thread holds by reference may still be used.
+/// An object to which another thread has a reference may still be used.
 #[test]
 fn a_holder_of_which_a_thread_outside_has_a_reference_is_no_deadlock() {
     static PERMITS: Semaphore = Semaphore::new(0);

@@ -1,4 +1,4 @@
-//! What a report holds: each failure once, in order, and how it is printed.
+//! The contents of a report: each failure once, in order, and how it is printed.
 
 use std::sync::Barrier;
 

@@ -181,7 +181,7 @@ fn wait_in_steps<T>(child: &TaskHandle<'_, T>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What became of a group.
+/// The outcome of a group.
 struct Outcome {
     /// How many tasks ended well.
     sum: usize,

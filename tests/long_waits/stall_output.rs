@@ -239,7 +239,7 @@ fn start(test: &str) -> (Child, Said) {
     )
 }
 
-/// What a child has written.
+/// The output of a child.
 struct Said {
     stdout: ChildStdout,
     text: String,

@@ -30,7 +30,7 @@ pub struct Entry {
     pub what: What,
 }
 
-/// What kind of scope was opened.
+/// The kind of scope that was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Token,
@@ -209,7 +209,7 @@ pub enum What {
         group: Node,
         outcome: Outcome,
     },
-    /// What the scope returned.
+    /// The scope returned a value.
     Value {
         group: Node,
     },

@@ -52,7 +52,7 @@ use grammar::{Choices, FEATURES, Size, generate};
 )]
 use taskgroup;
 
-/// What a child is to do: so many programs from a seed on, or one program so many times.
+/// The work of a child: so many programs from a seed on, or one program so many times.
 const COUNT: &str = "TASKGROUP_PROGRAMS";
 const SEED: &str = "TASKGROUP_PROGRAMS_SEED";
 const WITHOUT: &str = "TASKGROUP_PROGRAMS_WITHOUT";

@@ -1,5 +1,5 @@
-//! What a failure becomes: its place in the report of its group, its echoes, and cancels that are
-//! no failures.
+//! The fate of a failure: its place in the report of its group, its echoes, and cancels that are no
+//! failures.
 
 mod echoes;
 mod echoes_errors;

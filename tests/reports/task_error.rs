@@ -53,7 +53,7 @@ taskgroup::task_error!(Own {
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// What a group makes of a task that `f` cuts short.
+/// Returns the outcome of a group with a task that `f` cuts short.
 fn cut_short(f: impl FnOnce() -> Result<(), Own> + Send) -> Result<(), GroupError<Own>> {
     let begun = taskgroup::sync::Event::new();
     TaskGroup::builder().error_type::<Own>().scope(|g| {

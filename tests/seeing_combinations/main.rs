@@ -22,7 +22,7 @@ use places::{PLACES, Place, set_hook};
 use states::{STATES, State};
 use support::{alone, watch};
 
-/// What every look has to find.
+/// The state that every look has to find.
 #[derive(Clone, Debug)]
 struct Scene {
     group: TokenId,

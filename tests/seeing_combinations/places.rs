@@ -44,7 +44,7 @@ fn in_a_destructor(job: Job) {
     assert!(unwound.is_err());
 }
 
-/// What the panic hook does next.
+/// The next action of the panic hook.
 static IN_HOOK: Mutex<Option<Job>> = Mutex::new(None);
 
 fn in_a_panic_hook(job: Job) {

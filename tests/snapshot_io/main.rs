@@ -1,4 +1,4 @@
-//! What a snapshot says of waits in the system: the crate's own by name, place and descriptor,
+//! The text of a snapshot for waits in the system: the crate's own by name, place and descriptor,
 //! those of other code by the call of the system.
 #![cfg(all(unix, feature = "net", feature = "io", feature = "process"))]
 

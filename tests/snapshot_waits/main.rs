@@ -1,5 +1,5 @@
-//! What a snapshot says of each kind of wait: in the crate by name and place, in other code as the
-//! call of the system.
+//! The text of a snapshot for each kind of wait: in the crate by name and place, in other code as
+//! the call of the system.
 
 mod hooks;
 #[path = "../support/snapshots.rs"]

@@ -20,11 +20,11 @@ use taskgroup::{Snapshot, TaskHandle, TaskSnapshot, TaskState, io, net, process,
 use super::*;
 use crate::support::{until, watch};
 
-/// What a snapshot and a report have to say of a laggard.
+/// The expected text of a snapshot and a report about a laggard.
 struct Row {
     name: &'static str,
     waits: Waits,
-    /// What it waits for and what holds that, in words.
+    /// The object that it waits for and the holder of that, in words.
     for_what: Vec<String>,
 }
 
@@ -163,7 +163,7 @@ impl<'scope> Called<'scope, '_> {
     }
 }
 
-/// What one task holds and others want.
+/// The objects that one task holds and others want.
 struct Held {
     event: Event,
     mutex: sync::Mutex<()>,

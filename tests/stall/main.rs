@@ -32,7 +32,7 @@ fn pass(gate: &Gate) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the tests look at in a report.
+/// The parts of a report that the tests look at.
 #[derive(Clone, Debug)]
 struct Seen {
     name: String,

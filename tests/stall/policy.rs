@@ -1,4 +1,4 @@
-//! What follows for a scope that stalled.
+//! The effects of the policies on a scope that stalled.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! What the tests of channels share: counts of blocked threads, and operations that race with
+//! Helpers of the tests of channels: counts of blocked threads, and operations that race with
 //! cancels.
 #![allow(
     dead_code,

@@ -1,4 +1,4 @@
-//! What the tests of I/O share: calls that are cancelled inside, pipes that are full, and
+//! Helpers of the tests of I/O: calls that are cancelled inside, pipes that are full, and
 //! pseudo-terminals.
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 

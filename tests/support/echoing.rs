@@ -1,4 +1,4 @@
-//! What the tests of echoes share: reports in which one failure led to another.
+//! Helpers of the tests of echoes: reports in which one failure led to another.
 //!
 //! In most reports the echo is recorded first. The root drops its end of a channel, waits until the
 //! task of the echo has ended, and fails then, like a task with slow destructors.

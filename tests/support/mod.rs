@@ -1,4 +1,4 @@
-//! What several test files share: latches, counters, destructors that count or panic, a record of
+//! Helpers of several test files: latches, counters, destructors that count or panic, a record of
 //! traced errors, and child processes.
 #![allow(
     dead_code,

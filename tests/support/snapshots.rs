@@ -1,4 +1,4 @@
-//! What the tests of snapshots share: looks for a state of the process.
+//! Helpers of the tests of snapshots: looks for a state of the process.
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
 use std::panic::Location;

@@ -13,7 +13,7 @@ use taskgroup::{GroupStats, LatencyHistogram, ProcessStats, TaskStatus};
 /// `PrometheusBuilder::set_buckets_for_metric` with the suffix `_cancel_latency_seconds`.
 pub(crate) const LATENCIES: [f64; 7] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0];
 
-/// What the stats of a group and of the process have in common.
+/// The numbers that are in the stats of a group and of the process.
 pub(crate) struct Numbers {
     queued: u64,
     running: u64,

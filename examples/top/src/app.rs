@@ -1,4 +1,4 @@
-//! What the keys do.
+//! The state of the program, and the effect of each key.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::tree::{self, Folds, Key, Row};
 /// A group that was cancelled so long ago and is still there is stalled, as for `stall_after`.
 const STALLED: Duration = Duration::from_secs(5);
 
-/// What the program has to do after a key.
+/// The action of the program after a key.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
@@ -25,7 +25,7 @@ pub enum Action {
     Quit,
 }
 
-/// What the footer is for.
+/// The use of the footer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mode {
     Normal,

@@ -1,4 +1,4 @@
-//! What the screen shows. Only the rows that are on it are drawn.
+//! Draws the screen. Only the rows that are on it are drawn.
 
 use std::time::Instant;
 
@@ -338,7 +338,7 @@ impl Columns {
     }
 }
 
-/// What a row says.
+/// The texts of a row.
 struct Cells {
     title: String,
     state: String,

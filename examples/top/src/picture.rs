@@ -1,4 +1,4 @@
-//! What a viewer is told: version 1 of the form of a snapshot, as far as it is shown.
+//! A snapshot as a viewer gets it: version 1 of its form, as far as it is shown.
 
 use std::time::Duration;
 

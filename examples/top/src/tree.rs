@@ -10,7 +10,7 @@ const DEEPEST: usize = 200;
 /// How many queued tasks of a group are shown at first.
 const FEW: usize = 3;
 
-/// What a row is about. It stays the same from one picture to the next.
+/// The identity of a row. It stays the same from one picture to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
     Group(u64),
@@ -25,7 +25,7 @@ pub(crate) enum Key {
     Detail,
 }
 
-/// What a row shows.
+/// The content of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
     /// By its place in the picture.
@@ -54,7 +54,7 @@ pub(crate) type Folds = HashSet<Key>;
 struct Pending {
     node: Node,
     key: Key,
-    /// What stands before its branch.
+    /// The text before its branch.
     indent: String,
     is_last: bool,
     is_root: bool,

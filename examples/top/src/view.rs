@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(50);
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What the process says.
+/// A message from the connection to the viewer.
 enum News {
     Picture(Box<Picture>),
     Answer { group: u64, answer: String },

@@ -23,7 +23,7 @@ impl<T> Chan<T> {
         // fault: sender-is-noted-late
         self.with(|state, wakes| {
             state.senders -= 1;
-            // Invariant 6.
+            // Invariant 6: the end is noted in the critical section that counts it out.
             state.senders_closing.note(state.senders);
 
             // fault: last-sender-tells-nothing
@@ -37,7 +37,7 @@ impl<T> Chan<T> {
         // fault: receiver-is-noted-late
         let unread = self.with(|state, wakes| {
             state.receivers -= 1;
-            // Invariant 6.
+            // Invariant 6: the end is noted in the critical section that counts it out.
             state.receivers_closing.note(state.receivers);
             if state.receivers != 0 {
                 return VecDeque::new();

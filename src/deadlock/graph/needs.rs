@@ -1,4 +1,4 @@
-//! What each thread needs to go on.
+//! Finds the need of each thread: the threads that have to act before it can go on.
 //!
 //! Every need here is true at the moment at which the threads that it names are all asleep in the
 //! waits that were read:

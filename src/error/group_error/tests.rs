@@ -1,4 +1,4 @@
-//! What a report says, and in which words.
+//! Tests the accessors of a report and its text.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

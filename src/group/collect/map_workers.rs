@@ -233,7 +233,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
         let first = batch.next();
         *rest.lock() = batch;
 
-        // Invariant 2.
+        // Invariant 2: the rest may need a spare map worker, which is spawned after the unlock.
         let spawn = work.wants_spare(self.limit);
         let puller = if work.queue.len() <= self.ahead / 2 {
             work.puller.take()

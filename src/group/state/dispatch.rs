@@ -12,7 +12,7 @@ use crate::group::status::TaskStatus;
 use crate::group::task_end::TaskEnd;
 use crate::workers;
 
-/// What became of a task that a worker took.
+/// The outcome for a task that a worker took.
 pub(super) enum Dispatched {
     /// The task has ended, and the caller has to take it off the counts. If only memory is left of
     /// it, the caller frees that.

@@ -23,7 +23,7 @@ use crate::workers::{self, Source};
 /// While so many tasks are queued, the owner times the tasks that it runs by the coarse clock.
 const LONG_QUEUE: usize = 8;
 
-/// What the owner may do about the next queued task.
+/// The step that the owner may take about the next queued task.
 enum ForOwner {
     Taken(TakenTask),
     /// Run it, if the span that is current here was current at its spawn.

@@ -50,7 +50,7 @@ use crate::scoped::Bindings;
 use crate::stall::StallPolicy;
 use crate::trace::{self, GroupTrace, TracedCancel};
 
-/// What a report says of a group, as it was opened.
+/// The description of a group in reports, as it was opened.
 #[derive(Debug)]
 #[cfg_attr(loom, allow(dead_code, reason = "a model has no snapshots"))]
 pub(crate) struct GroupInfo {
@@ -61,7 +61,7 @@ pub(crate) struct GroupInfo {
     pub(crate) fatal: Fatal,
     /// How long after its cancel, or its deadline, the scope is reported if it has not ended.
     pub(crate) stall_after: Duration,
-    /// What a stall leads to.
+    /// The effect of a stall.
     pub(crate) stall_policy: StallPolicy,
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct GroupState {
     bindings: Bindings,
     /// The innermost permit that was held where the group was opened.
     pub(super) outer_permit: Option<Arc<OuterPermit>>,
-    /// What a subscriber knows of the group, if there was one at the opening.
+    /// The trace of the group, if there was a subscriber at the opening.
     trace: Option<Box<GroupTrace>>,
     /// The identity of the scope's thread. It is sound for as long as the scope lasts.
     owner: usize,
@@ -158,7 +158,7 @@ impl GroupState {
         self.stalls.store(true, Relaxed);
     }
 
-    /// What a subscriber knows of the group, if there is one.
+    /// Returns the trace of the group, if there is a subscriber.
     #[inline]
     pub(crate) fn trace(&self) -> Option<&GroupTrace> {
         self.trace.as_deref()

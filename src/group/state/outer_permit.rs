@@ -59,7 +59,7 @@ pub(super) trait LimitedGroup: Send + Sync {
     fn list(self: Arc<Self>);
 }
 
-/// What an outer permit contributes to the counts of its group.
+/// The contribution of an outer permit to the counts of its group.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Contribution {
     /// The permit is given away.

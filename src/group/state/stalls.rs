@@ -1,4 +1,4 @@
-//! What the reports of stalls know of a group, and it of them.
+//! The state of a group that the reports of stalls read and set.
 
 use std::time::Instant;
 

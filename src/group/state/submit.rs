@@ -26,7 +26,7 @@ pub(crate) enum RunsOn {
     OwnThread,
 }
 
-/// What happens to a task that cannot begin at once because of the limit.
+/// How a task is treated that cannot begin at once because of the limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum WhenFull {
     Queue,

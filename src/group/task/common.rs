@@ -1,4 +1,4 @@
-//! What a task is besides its closure and its result.
+//! The parts of a task besides its closure and its result.
 //!
 //! Each spawn has a closure of a type of its own, so the code of [`Task`](super::record::Task) is
 //! compiled once for each spawn of a program. The code of [`TaskRef`] is compiled once for each

@@ -35,7 +35,7 @@ pub(crate) enum HandshakePhase {
 #[derive(Debug)]
 pub(crate) struct Handshake {
     phase: Mutex<HandshakePhase>,
-    /// What `start` waits for: [`SENT`] and [`ENDED`].
+    /// The events that `start` waits for: [`SENT`] and [`ENDED`].
     pub(crate) events: Arc<Completions>,
     /// Shows on the lane of its thread that the task is being started.
     mark: OnceLock<StartMark>,

@@ -26,8 +26,8 @@ pub(crate) struct TaskSpec {
 struct Extras {
     name: Option<Cow<'static, str>>,
     own_thread: Option<OwnThread>,
-    /// What a subscriber knows of the task, if there was one at the spawn. The thread that claims
-    /// the task takes it out.
+    /// The trace of the task, if there was a subscriber at the spawn. The thread that claims the
+    /// task takes it out.
     trace: Option<Mutex<Option<Arc<TaskTrace>>>>,
 }
 

@@ -1,4 +1,4 @@
-//! What waits for the end of a task.
+//! The threads and callbacks that wait for the end of a task.
 
 use std::sync::Arc;
 

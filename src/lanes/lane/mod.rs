@@ -36,7 +36,7 @@ pub(crate) trait Describe: Send + Sync {
 /// A group that is open, held beside the reference of its scope.
 pub(crate) type OpenGroup = Arc<dyn Describe>;
 
-/// What one thread shows of itself. See the [module](super).
+/// The state that one thread shows of itself. See the [module](super).
 pub(crate) struct Lane {
     version: Version,
     frames: ShownFrames,
@@ -196,7 +196,8 @@ impl Lane {
         flags: WaitFlags,
         location: &'static Location<'static>,
     ) {
-        // Invariant 1. By invariant 3 this version stays until the thread goes on.
+        // Invariant 1: the wait appears under a new version. Invariant 3: this version stays until
+        // the thread goes on.
         self.version
             .change(|| self.wait.set(kind, object, flags, location));
     }
@@ -233,7 +234,7 @@ impl Lane {
 
     /// Notes that the thread was woken, and looks whether its wait is over. For the owner.
     pub(crate) fn begin_look(&self) {
-        // Invariant 4. Only the owner writes it.
+        // Invariant 4: an odd count says that a look has begun. Only the owner writes it.
         self.looks.store(self.looks.load(Relaxed) | 1, Relaxed);
 
         // Pairs with the fence in `next_look`: either the reader sees that this look has begun, and
@@ -245,8 +246,8 @@ impl Lane {
     pub(crate) fn end_look(&self) {
         let looks = self.looks.load(Relaxed);
 
-        // Invariant 4. Release pairs with `has_looked`: the look is over when the reader reads the
-        // lane again.
+        // Invariant 4: an even count says that no look is under way. Release pairs with
+        // `has_looked`: the look is over when the reader reads the lane again.
         self.looks.store((looks | 1).wrapping_add(1), Release);
     }
 

@@ -123,7 +123,7 @@ impl Lane {
 
     /// Returns whether the thread has come to the count `look`.
     pub(crate) fn has_looked(&self, look: u32) -> bool {
-        // Invariant 4. By difference, since the count wraps around.
+        // Invariant 4: the thread counts its looks. By difference, since the count wraps around.
         self.looks.load(Acquire).wrapping_sub(look) as i32 >= 0
     }
 

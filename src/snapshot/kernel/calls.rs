@@ -10,7 +10,7 @@ pub(crate) struct SystemCall {
     first: First,
 }
 
-/// What the first argument of a call is.
+/// The meaning of the first argument of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum First {
     Descriptor,

@@ -14,7 +14,7 @@ use super::descriptors::Sockets;
 /// The threads of this process.
 const TASKS: &str = "/proc/self/task";
 
-/// What the kernel tells, for one snapshot.
+/// Reads the state of threads from the kernel, for one snapshot.
 #[derive(Debug, Default)]
 pub(in super::super) struct Kernel {
     sockets: Sockets,

@@ -1,4 +1,4 @@
-//! What the system says about a thread that is in no blocking point of this crate.
+//! The state of a thread that is in no blocking point of this crate, as the system tells it.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod calls;
@@ -14,7 +14,7 @@ pub(super) use linux::Kernel;
 #[derive(Debug, Default)]
 pub(super) struct Kernel(());
 
-/// What a thread does, as the system sees it.
+/// The state of a thread, as the system tells it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(
     not(target_os = "linux"),
@@ -26,7 +26,7 @@ pub(super) enum Doing {
     /// It is blocked in a call of the system.
     Blocked {
         call: &'static str,
-        /// What the call is about, in words.
+        /// The object of the call, in words.
         target: Option<String>,
     },
     /// The system does not tell.

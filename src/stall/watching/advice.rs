@@ -1,4 +1,4 @@
-//! What a laggard does, and what its author can do about it, in words.
+//! Describes the state of a laggard, and what its author can do about it.
 
 use std::panic::Location;
 
@@ -6,7 +6,7 @@ use crate::cancel::{Name, TaskId};
 use crate::snapshot::{GUARD_DROP, Holder, Inside, RegionKind, TaskSnapshot, TaskState, holder};
 use crate::trace::Site;
 
-/// What a laggard does, as far as it is known.
+/// The state of a laggard, as far as it is known.
 #[derive(Clone, Debug)]
 pub(super) struct LaggardState<'a> {
     state: TaskState,

@@ -9,8 +9,8 @@ use super::view::EndedScope;
 use crate::cancel::{Cancelled, KeptCanceller, TokenId, WorstLatencies};
 use crate::snapshot::{GroupSnapshot, Inside, TaskSnapshot};
 
-/// What a hook of [`on_stall`](crate::on_stall) gets: a scope that was cancelled, or is past its
-/// deadline, and has not ended since.
+/// The report of a scope that was cancelled, or is past its deadline, and has not ended since. A
+/// hook of [`on_stall`](crate::on_stall) gets it.
 ///
 /// Its `Display` is the block of text that is written to stderr where there is no hook.
 ///

@@ -6,7 +6,7 @@ use super::pace::pause;
 use super::view::StallView;
 use crate::lanes;
 
-/// What a look at all open groups has found.
+/// The findings of a look at all open groups.
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) stalling: Vec<(u64, Instant, StallView)>,
@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    /// What a look finds of a scope with such a cancel and such a deadline.
+    /// Returns the findings of a look at a scope with this cancel and deadline.
     fn found(cancelled: Option<Instant>, deadline: Option<Instant>, after: Duration) -> Seen {
         let view = StallView {
             due_since: cancelled,

@@ -1,4 +1,4 @@
-//! What a group tells the watcher of itself. See [`Describe`](crate::lanes::Describe).
+//! The data of a group that the watcher reads. See [`Describe`](crate::lanes::Describe).
 
 use std::borrow::Cow;
 use std::panic::Location;

@@ -1,6 +1,6 @@
 //! Stands in for waits for descriptors where the crate has none.
 
-/// What a slot keeps for waits for descriptors: nothing.
+/// The state of a slot for waits for descriptors: none.
 pub(super) struct PollState;
 
 impl PollState {

@@ -1,10 +1,10 @@
-//! What a slot keeps for waits for descriptors. The comments cite the invariants of
+//! The state of a slot for waits for descriptors. The comments cite the invariants of
 //! [`polling`](super::polling).
 
 use super::spins::Spins;
 use crate::facade::{Once, Waker};
 
-/// What a slot keeps for waits for descriptors.
+/// The state of a slot for waits for descriptors.
 pub(super) struct PollState {
     /// Made when the owner first waits for a descriptor in a scope.
     waker: Once<Waker>,

@@ -66,7 +66,7 @@ impl Slot {
         let shown = ShownWait::begin(what, location, on_cancel);
         let returns = on_cancel == OnCancel::Return;
 
-        // Invariant 1. A wait that no mark ends needs no waker.
+        // Invariant 1: the waker is made before the publish. A wait that no mark ends needs none.
         let waker = if returns { self.0.poll.waker() } else { None };
 
         // fault: early-mark-is-missed-in-a-poll
@@ -82,7 +82,7 @@ impl Slot {
                 break Woken::TimedOut;
             };
             if returns && waker.is_none() {
-                // Invariant 4.
+                // Invariant 4: without a waker, the thread looks for a mark every `WITHOUT_WAKER`.
                 limit = Some(limit.map_or(WITHOUT_WAKER, |limit| limit.min(WITHOUT_WAKER)));
             }
 

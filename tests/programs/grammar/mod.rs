@@ -205,7 +205,7 @@ pub enum Way {
     Drop,
 }
 
-/// What a destructor or a callback does. It waits for nothing but tasks that it has spawned.
+/// The action of a destructor or a callback. It waits for nothing but tasks that it has spawned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     Nothing,
@@ -426,8 +426,8 @@ pub enum Whole {
 /// How many permits each semaphore of a program has.
 pub const PERMITS: [usize; 2] = [1, 2];
 
-/// What only one task has at a time, in the order in which one may be asked for while another is
-/// held.
+/// An object that one task has at a time, in the order in which one may be asked for while another
+/// is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
     Mutex(usize),

@@ -253,7 +253,7 @@ impl Frame {
     }
 }
 
-/// What a case of a select did, for the ledger.
+/// The action of a case of a select, for the ledger.
 enum Did {
     Received(u64, std::result::Result<Value, Disconnected>),
     Sent(u64, u64, std::result::Result<(), Disconnected>),

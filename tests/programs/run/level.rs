@@ -66,7 +66,7 @@ pub(super) trait Opened: Send + Sync {
     fn cancel(&self, frame: &Frame, gracefully: bool);
 }
 
-/// What a task takes along into its closure.
+/// The values that a task takes along into its closure.
 type Belongings = (Ends, Option<Value>, Option<Sets>);
 
 /// Runs a task on its thread. The ends that it was given `with` it outlive this, unlike those that

@@ -55,7 +55,7 @@ const SOON: Duration = Duration::from_micros(20);
 /// A panic may be caught here, and is none of a model's own.
 const CATCHES: bool = !cfg!(taskgroup_models);
 
-/// What all tasks of a run share.
+/// The state that all tasks of a run share.
 struct World {
     ledger: Arc<Ledger>,
     tokens: Vec<(CancelToken, Node)>,
@@ -66,7 +66,7 @@ struct World {
     events: Vec<Signal>,
 }
 
-/// What a lock protects, so that a guard can be one of a part.
+/// The data of a lock: a pair, so that a guard can be mapped to a part.
 type Pair = ((), ());
 
 type Handed = Option<Value>;
@@ -98,7 +98,7 @@ impl Drop for Value {
     }
 }
 
-/// What tells other tasks that something has happened.
+/// A primitive that tells other tasks that an event has happened.
 enum Signal {
     Event(Event),
     Latch(Latch),
@@ -200,7 +200,7 @@ impl<T> Drop for End<T> {
     }
 }
 
-/// What a task has of the channels.
+/// The ends of the channels that a task has.
 #[derive(Default)]
 struct Ends {
     senders: BTreeMap<usize, End<Sender<Value>>>,
@@ -260,7 +260,7 @@ fn cancel_token(world: &Arc<World>, token: usize) {
     ledger.write_outside(begin, what);
 }
 
-/// What an error of the crate says.
+/// Returns the ledger's entry for an error of the crate.
 fn seen(error: &anyhow::Error) -> Seen {
     match error.cancelled() {
         Some(cancelled) => Seen::cut(cut(cancelled)),

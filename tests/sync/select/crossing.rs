@@ -137,7 +137,7 @@ fn ten_thousand_messages_are_counted() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the threads of a round have done.
+/// The counts of what the threads of a round have done.
 #[derive(Default)]
 struct Tally {
     drops: Drops,

@@ -1,4 +1,4 @@
-//! What the tests share: one at a time, with a watchdog.
+//! Helpers of the tests: one test at a time, with a watchdog.
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
 use std::path::{Path, PathBuf};

@@ -17,7 +17,7 @@ use crate::support::PATIENCE;
 /// The row of the first task or group.
 pub(crate) const BODY: u16 = 3;
 
-/// What asks a terminal for a screen beside the usual one.
+/// The sequence that asks a terminal for a screen beside the usual one.
 const OWN_SCREEN: &[u8] = b"\x1b[?1049h";
 
 /// A program at a terminal. It is killed if the test fails.

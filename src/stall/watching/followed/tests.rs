@@ -1,4 +1,4 @@
-//! What follows for scopes that stall, driven by hand.
+//! Tests the reports of scopes that stall, driven by hand.
 
 use super::*;
 
