@@ -76,7 +76,7 @@ fn serve(socket: &TcpListener, hosts: &[String], within: Duration) -> anyhow::Re
     })?)
 }
 
-/// Answers one request. If its client has gone away, that is no failure of the server.
+/// Answers one request. If its client has gone away, that is not a failure of the server.
 fn answer(client: TcpStream, id: &str, own: &Promise<usize>) -> anyhow::Result<()> {
     let request = Request::read(&mut BufReader::new(&client))?;
     let text = match request {

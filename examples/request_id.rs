@@ -41,7 +41,7 @@ fn main() -> Result<(), GroupError> {
     let Options { requests } = Options::parse();
     TaskGroup::builder().name("requests").limit(2).scope(|g| {
         let handled = (1..=requests).map(|id| {
-            // A request that fails is no reason to stop the others.
+            // A request that fails is not a reason to stop the others.
             g.spawn_isolated(move || {
                 let user = if id == requests { "nobody" } else { "ada" };
                 let user = user.to_owned();

@@ -370,7 +370,7 @@
 //!   the thread that waits for it; otherwise tasks can do to each other the same as without loom.
 //! - Time stands still. A wait with a time limit above zero lasts until it is woken or cancelled,
 //!   and a deadline never comes.
-//! - A panic in a task is a finding of the model and ends it. It is no failure of the group, so
+//! - A panic in a task is a finding of the model and ends it. It is not a failure of the group, so
 //!   tasks may assert.
 //! - The constructors of [`sync`] are not `const` there, so a `static` cannot hold these types.
 //! - The first panic that is printed is the finding: a `deadlock`, a `Causality violation`, or your

@@ -126,7 +126,7 @@ pub(crate) fn latency(block: Block<'_>) -> anyhow::Result<f64> {
     timed(block, |g| g.cancel())
 }
 
-/// Like [`latency`], for a wake that is no cancel.
+/// Like [`latency`], for a wake that is not a cancel.
 fn timed(block: Block<'_>, wake: impl FnOnce(&TaskGroup<'_, '_>)) -> anyhow::Result<f64> {
     let entering = AtomicBool::new(false);
     let awake = OnceLock::new();

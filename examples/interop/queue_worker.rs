@@ -132,8 +132,8 @@ mod queue {
                 println!("job {id}: done");
             }
             Err(error) => {
-                // A cancel is no failure of the job. The transaction is dropped here, and with it
-                // the lock.
+                // A cancel is not a failure of the job. The transaction is dropped here, and with
+                // it the lock.
                 taskgroup::checkpoint()?;
                 let failed = "UPDATE jobs SET failures = failures + 1, error = $2 WHERE id = $1";
                 transaction.execute(failed, &[&id, &format!("{error:#}")])?;

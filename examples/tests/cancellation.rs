@@ -18,7 +18,7 @@ fn every_blocked_task_stops_and_the_failure_is_named() {
 
     assert!(all_over < Duration::from_secs(30), "{output}");
 
-    // The five, which were cancelled, are no failures.
+    // The five, which were cancelled, are not failures.
     let tree = [
         "group `five and one` (",
         "): 1 failure\n└─ task `failing` (",

@@ -1,6 +1,6 @@
 //! Models of regions that wind down: when a cancel that spares such a region reaches it after all.
 //!
-//! Time does not pass here. A grace that is over by the time it is given stands for a grace that
+//! Time does not pass here. A grace that is over by the time it is given represents a grace that
 //! ends. The models then show how the region learns of the end.
 
 use std::sync::Arc;

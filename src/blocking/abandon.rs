@@ -20,8 +20,8 @@ use crate::waiting::{Slot, WaitKind};
 /// The state that a call of `abandon` shares with its thread.
 ///
 /// Under its lock is decided which of the two comes first, the result or the leaving of the caller.
-/// A result that is there belongs to the caller. A thread that finds its caller gone keeps the
-/// result.
+/// A result that has been stored belongs to the caller. A thread that finds its caller gone keeps
+/// the result.
 struct SharedCall<T, F> {
     /// The closure, until the thread takes it. The caller takes it if there is no thread, or if the
     /// thread comes too late.

@@ -6,7 +6,7 @@ use crate::cancel::context;
 use crate::error::TaskError;
 
 /// Ends an iteration after a cancel: first the error, so that the loop does not look finished, and
-/// then the end, so that a loop that does not stop at errors stops all the same.
+/// then the end, so that a loop that does not stop at errors stops anyway.
 ///
 /// An iteration that is taken up again starts over: with the items that are left, or, as long as
 /// the scope is cancelled, with the error.
@@ -23,7 +23,7 @@ impl CancelFuse {
     }
 
     /// Returns the next item: the result of a step, or the cancel that the step met. An error that
-    /// is no cancel ends nothing.
+    /// is not a cancel ends nothing.
     pub(crate) fn after<T, E: TaskError>(
         &mut self,
         step: Result<Option<T>, E>,

@@ -129,8 +129,8 @@ impl Node {
         true
     }
 
-    /// Returns what lanes show for a callback of this node: a number that is no address of a lock,
-    /// since it is odd. Another callback of the node has another number.
+    /// Returns what lanes show for a callback of this node: a number that is not an address of a
+    /// lock, since it is odd. Another callback of the node has another number.
     fn object_of(&self, callback: u64) -> usize {
         let node = self.id().0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         node.wrapping_add(2 * callback) as usize | 1

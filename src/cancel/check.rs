@@ -205,7 +205,7 @@ fn note_told(location: &'static Location<'static>, node: &Arc<Node>, cancelled: 
     };
     lane.note_told(location);
 
-    // A task also sees the cancels of groups and time limits of its own, which are no cancels of
+    // A task also sees the cancels of groups and time limits of its own, which are not cancels of
     // the task.
     lane.note_sight(|group| {
         let latency = node

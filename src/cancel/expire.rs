@@ -80,7 +80,7 @@ impl Node {
             due.extend(end.map(|end| (end, Due::GraceEnd, node.clone())));
         }
 
-        // Of two that are due at once the outer comes first; it was found last.
+        // The outer of two that are due at once comes first; it was found last.
         due.reverse();
         due.sort_by_key(|(at, ..)| *at);
         (due, lifted)

@@ -53,8 +53,8 @@ impl TaskLatency {
 ///
 /// The time begins with the first cancel that reaches the task: of the task alone, of its group, or
 /// of a scope around the group. So the tasks of a group that is cancelled from above count from the
-/// cancel above. A time limit or an inner group that the task has opened itself is no cancel of the
-/// task. The task that cancels the group by its failure has no latency.
+/// cancel above. A time limit or an inner group that the task has opened itself is not a cancel of
+/// the task. The task that cancels the group by its failure has no latency.
 ///
 /// In a report, the latencies are a line of the drawing if the worst latency to the end is a second
 /// or more.

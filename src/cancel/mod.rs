@@ -3,9 +3,9 @@
 //! # The order of the files
 //!
 //! A cancel is a recursion by nature: a check can find a deadline passed, which cancels, which runs
-//! callbacks, which check. The files are in an order all the same: marking the tree returns a
-//! delivery instead of delivering, and the timer knows alarms instead of nodes. A file uses only
-//! files above it here:
+//! callbacks, which check. The files still have an order: marking the tree returns a delivery
+//! instead of delivering, and the timer knows alarms instead of nodes. A file uses only files above
+//! it here:
 //!
 //! | file | contents |
 //! |---|---|

@@ -17,8 +17,8 @@
 //!    node without callbacks is delivered before any callback runs, and a node with callbacks
 //!    before the nodes above it.
 //! 5. The grace of a node that is cancelled, and the end of a region, only ever come nearer. So
-//!    cancels that reach a node on different ways, or in another order than they began, come to the
-//!    same.
+//!    cancels that reach a node on different ways, or in another order than they began, have the
+//!    same effect.
 //!
 //! # Lock order
 //!

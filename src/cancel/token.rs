@@ -337,7 +337,7 @@ impl CancelToken {
         self.0.register(Callback { call, location })
     }
 
-    /// Runs `f` under this token, for example on a thread that is no task.
+    /// Runs `f` under this token, for example on a thread that is not a task.
     ///
     /// Every blocking point inside fails once the token is cancelled, and groups opened inside are
     /// children of the token.

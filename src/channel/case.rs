@@ -108,8 +108,8 @@ impl<T> Case for RecvCase<'_, T> {
             return Tried::NotNow;
         };
 
-        // Apart from the rest: a message is most often there, and a result with all the ways to
-        // fail costs as much to pass on as the receive.
+        // Apart from the rest: usually there is a message, and a result with all the ways to fail
+        // costs as much to pass on as the receive.
         if let Some(message) = channel.pop() {
             self.received = Some(Ok(message));
             return Tried::Done;

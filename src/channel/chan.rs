@@ -354,7 +354,7 @@ impl<T> Chan<T> {
                 // Another thread was faster, or there was no message: the cancel and the limit
                 // hold.
                 (Err(OpError::NotNow), Some(cut_short)) => return Err(cut_short),
-                // Invariant 3: it was told in vain, and waits again.
+                // Invariant 3: it was told and found no message, and waits again.
                 (Err(OpError::NotNow), None) => {}
                 (received, _) => return received,
             }

@@ -16,8 +16,8 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    /// Notes that this thread drops an end of the side, which has so many `left`. Called under the
-    /// lock of the channel.
+    /// Notes that this thread drops an end of the side, which has `left` ends after that. Called
+    /// under the lock of the channel.
     #[inline]
     pub(super) fn note(&mut self, left: usize) {
         // The first end that was dropped because a task did not end well explains the close.

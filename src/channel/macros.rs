@@ -55,10 +55,10 @@
 /// # Cancellation
 ///
 /// A blocking point, also with a `default`, so that a loop around it ends. The value is a
-/// `Result<_, Cancelled>`, and the cancel of the current scope is its `Err`. It is no arm, so that
-/// no select can forget it: a select with an unused value does not compile, or causes a warning.
-/// If it fails, nothing was received or sent. An operation that was done while the scope was being
-/// cancelled counts as done.
+/// `Result<_, Cancelled>`, and the cancel of the current scope is its `Err`. It is not an arm, so
+/// that no select can forget it: a select with an unused value does not compile, or causes a
+/// warning. If it fails, nothing was received or sent. An operation that was done while the scope
+/// was being cancelled counts as done.
 ///
 /// # Errors
 ///

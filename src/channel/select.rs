@@ -39,7 +39,7 @@ use crate::cancel::{CancelToken, Cancelled};
 ///
 /// # Cancellation
 ///
-/// The cancel of the current scope is no case, so that it cannot be left out:
+/// The cancel of the current scope is not a case, so that it cannot be left out:
 /// [`select`](Self::select) and [`select_timeout`](Self::select_timeout) are blocking points. If
 /// they fail, nothing was received or sent. The output of a case that was done while the scope was
 /// being cancelled is returned. The cancel of another token is a case:

@@ -64,7 +64,7 @@ fn confirmed(mut first: Graph, before: Instant) -> Vec<Deadlock> {
 impl Graph {
     /// Returns the threads that seem stuck.
     fn suspects(&mut self, before: Instant) -> Vec<Suspect> {
-        // A thread that has gone to sleep only now most often goes on by itself.
+        // A thread that has just gone to sleep usually goes on by itself.
         let before = crate::lanes::since_epoch(before);
         for (seen, need) in self.threads.iter().zip(&mut self.needs) {
             let slept = seen.view.wait.is_some_and(|wait| wait.since <= before);

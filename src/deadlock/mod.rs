@@ -8,7 +8,7 @@
 //! value, the tasks that a scope or a join waits for. If threads wait for each other in a cycle of
 //! such waits, no other thread can let them go on. Threads that run, sleep or read beside them do
 //! not matter, and neither do the deadlines and tokens of their scopes: a cancel can end such
-//! waits, and the cycle was there all the same.
+//! waits, and there was a cycle anyway.
 //!
 //! - [`check`] looks now. It is always there.
 //! - A thread looks by itself, as [`DeadlockPolicy`] says: by default in builds with debug

@@ -68,7 +68,7 @@ impl DeadlockPolicy {
     }
 
     fn at_the_start() -> Self {
-        // A bad value must be seen, and is no reason to end the program.
+        // A bad value must be seen, and is not a reason to end the program.
         let variable = std::env::var(VARIABLE).ok();
         let named = variable.as_deref().and_then(|text| {
             let mut all = Self::ALL.iter();

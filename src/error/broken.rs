@@ -74,8 +74,8 @@ impl Broken {
 
     /// Returns the task that was cancelled while it waited, or that reset the barrier.
     ///
-    /// `None` if it was no task. If the body of a scope inside a task did it, this is that task. If
-    /// the task failed, a failure that holds this error is its [echo](crate::Failure::echo_of).
+    /// `None` if it was not a task. If the body of a scope inside a task did it, this is that task.
+    /// If the task failed, a failure that holds this error is its [echo](crate::Failure::echo_of).
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {

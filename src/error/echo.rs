@@ -13,7 +13,7 @@
 //! 3. When the report is made, all failures of the group are known. [`find_echoes`] looks up the
 //!    actors among them.
 //!
-//! Failures may trace back to each other in a cycle. The first to be recorded is no echo.
+//! Failures may trace back to each other in a cycle. The first to be recorded is not an echo.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
         keys.filter_map(|key| places.get(&key)).copied().next()
     };
 
-    // What a task did to itself is no echo.
+    // What a task did to itself is not an echo.
     let root_of = |(i, failure): (usize, &Failure<E>)| {
         failure
             .traces()?

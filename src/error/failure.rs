@@ -178,11 +178,11 @@ impl<E> Failure<E> {
     /// draws it below its root. An echo can still be recorded first, because the task that caused
     /// it may still be dropping its values. Then the echo cancels the group, and the
     /// [`CancelCause`](crate::CancelCause) of the other tasks names it. Where failures cause each
-    /// other in a cycle, the first to be recorded is no echo.
+    /// other in a cycle, the first to be recorded is not an echo.
     ///
-    /// `None` if this is no echo, if it is an echo of the body ([`is_echo`](Self::is_echo)), and
-    /// until the report is made. A task that was cancelled did not fail and has no echoes. Nor has
-    /// a task with a failure outside of the report, such as an isolated one.
+    /// `None` if this is not an echo, if it is an echo of the body ([`is_echo`](Self::is_echo)),
+    /// and until the report is made. A task that was cancelled did not fail and has no echoes. Nor
+    /// has a task with a failure outside of the report, such as an isolated one.
     ///
     /// ```
     /// use taskgroup::{channel, TaskGroup};

@@ -191,7 +191,7 @@ impl<E> GroupError<E> {
     /// Returns the failure that started the trouble.
     ///
     /// This is the failure that cancelled the group or, if that is an [echo](Failure::echo_of), its
-    /// root. If no failure cancelled the group, it is the first failure that is no echo.
+    /// root. If no failure cancelled the group, it is the first failure that is not an echo.
     ///
     /// ```
     /// use taskgroup::TaskGroup;

@@ -162,7 +162,7 @@ mod tests {
             "{location}"
         );
 
-        // A payload that is no text has a place, too.
+        // A payload that is not text has a place, too.
         let line = line!() + 1;
         let any = caught(|| panic_any(7u8));
         assert!(
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(resumed(Box::new(7u8)).location(), None);
         drop([first, second, third]);
 
-        // A payload that is no text is known by its type alone, so the record has to be dropped.
+        // A payload that is not text is known by its type alone, so the record has to be dropped.
         let _ = catch_unwind(|| panic_any(7u8));
         forget_panics();
         assert_eq!(resumed(Box::new(8u8)).location(), None);

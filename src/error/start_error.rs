@@ -96,7 +96,7 @@ mod tests {
         let error = anyhow::Error::from(start);
         assert_eq!(error.root_cause().to_string(), "port in use");
 
-        // The failure of another task is no cancel of the caller.
+        // The failure of another task is not a cancel of the caller.
         assert!(TaskError::cancelled(&error).is_none());
         assert!(StartError::<anyhow::Error>::NotReady.source().is_none());
     }

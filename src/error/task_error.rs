@@ -140,7 +140,7 @@ impl From<Cancelled> for io::Error {
 /// Looks for a cancellation in the error's payload and along the payload's source chain.
 impl TaskError for io::Error {
     fn cancelled(&self) -> Option<&Cancelled> {
-        // The payload is no source of the error, but the walk visits it.
+        // The payload is not a source of the error, but the walk visits it.
         find_cancelled(self)
     }
 

@@ -35,7 +35,7 @@
 ///         TaskGroup::scope(|_| Ok(taskgroup::sleep(Duration::MAX)?))?;
 ///         Err(ImportError::Empty)
 ///     });
-///     // This cancel cuts the nested group short, which is no failure.
+///     // This cancel cuts the nested group short, which is not a failure.
 ///     g.cancel();
 ///     Ok(())
 /// })
@@ -207,7 +207,7 @@ pub mod probe {
         }
     }
 
-    /// A value that is no error itself, but may hold one.
+    /// A value that is not an error itself, but may hold one.
     #[doc(hidden)]
     pub trait AsOther<'a, T> {
         /// Returns the cancel, if there is one.
@@ -239,7 +239,7 @@ pub mod probe {
         }
     }
 
-    /// A box with an error of any type, which is no error itself.
+    /// A box with an error of any type, which is not an error itself.
     #[doc(hidden)]
     #[diagnostic::on_unimplemented(
         message = "`{Self}` is no error, so it cannot hold a cancel",

@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_long_line_keeps_its_beginning_and_its_end() {
-        // Of two bytes a character, so that the bounds may fall inside of one.
+        // Characters of two bytes, so that the bounds may fall inside of one.
         let line = format!("a{}z", "é".repeat(2_000));
         let short = shortened(line);
 

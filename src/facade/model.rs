@@ -15,7 +15,7 @@
 //! * Time passes only in a model that starts a clock: see `model_clock`. Without one, a wait with a
 //!   limit of zero times out, and every other wait lasts until it is woken.
 //! * Loom does not see the number of references to a task, unless the model asks for it: the points
-//!   at which threads could change places would be so many more. No thread finds itself to have the
+//!   at which threads could change places would be many more. No thread finds itself to have the
 //!   only reference then.
 //! * `Arc` and the counters of ids are std's, since there is nothing to find in them. Leaks are
 //!   found through [`Track`].
@@ -314,7 +314,7 @@ pub(crate) fn fence_after_rmw() {
 /// last reference to be dropped drains it.
 ///
 /// loom runs all threads of a model on one thread of the operating system, and only its owner
-/// receives from a mailbox. So std's mutex is there for the type system and is never contended.
+/// receives from a mailbox. So std's mutex only satisfies the type system and is never contended.
 #[derive(Debug)]
 struct Mailbox {
     sender: loom::sync::mpsc::Sender<()>,

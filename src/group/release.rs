@@ -18,8 +18,8 @@ use crate::error::{FailureKind, Origin, TaskError};
 use crate::facade::{CountedRef, catch, coerced};
 use crate::panics::PanicPayload;
 
-/// A release hook. It is no task, but it borrows from the scope like one, and ends before the scope
-/// does.
+/// A release hook. It is not a task, but it borrows from the scope like one, and ends before the
+/// scope does.
 pub(crate) struct Release<'scope, F, E> {
     job: Job<F, ()>,
     core: &'scope GroupCore<E>,

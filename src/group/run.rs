@@ -273,7 +273,7 @@ fn failed<T, E: TaskError>(core: &GroupCore<E>, error: E, begun: Stopwatch) -> B
         .cloned();
     match own {
         Some(cancelled) => {
-            // The body was cut short, and its cancel is no failure.
+            // The body was cut short, and its cancel is not a failure.
             core.state.note_cut(&cancelled);
             discard(core, error, begun);
             Body::Cancelled(cancelled)

@@ -127,7 +127,7 @@ impl Way {
     }
 }
 
-/// Returns none if `bufs` have room for no more than `most` bytes, or else so much of the first.
+/// Returns none if `bufs` have room for no more than `most` bytes, or else that much of the first.
 pub(super) fn first_room<'b>(bufs: &'b mut [IoSliceMut<'_>], most: usize) -> Option<&'b mut [u8]> {
     let room: usize = bufs.iter().map(|buf| buf.len()).sum();
     if room <= most {

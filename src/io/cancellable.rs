@@ -38,9 +38,9 @@ const CONTRADICTIONS: u32 = 3;
 /// - A descriptor that blocks: if another thread or process takes the data that was announced, the
 ///   call of the stream blocks, and a cancel does not end it. A writer writes at most `PIPE_BUF`
 ///   bytes to a pipe or a stream socket at a time, and 128 to a terminal, which have room then.
-/// - A nonblocking descriptor: the calls wait all the same, and `WouldBlock` never comes out. They
-///   never block outside the reach of a cancel, and writes are as long as the stream likes. A write
-///   looks at the flag, which may change at any time, if it is longer than the pieces above.
+/// - A nonblocking descriptor: the calls still wait, and `WouldBlock` never comes out. They never
+///   block outside the reach of a cancel, and writes are as long as the stream likes. A write looks
+///   at the flag, which may change at any time, if it is longer than the pieces above.
 /// - A regular file, a directory or a disk: the system says that these are always ready. A call
 ///   looks for a cancel and then reads or writes at most 1 MiB.
 ///
@@ -197,8 +197,8 @@ impl<S: AsFd> Cancellable<S> {
 }
 
 impl<S: AsFd> Cancellable<S> {
-    /// Whether an error that the system tells of is no error of the next call, which could block
-    /// then: a notice in the error queue of a socket.
+    /// Whether an error that the system tells of is not an error of the next call, which could
+    /// block then: a notice in the error queue of a socket.
     ///
     /// # Errors
     ///

@@ -151,7 +151,7 @@ mod tests {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let terminal = rustix::fs::open(path, flags, Mode::empty()).expect("it can be opened");
 
-        // The file that is opened anew is the input of this test.
+        // The file that is opened again is the input of this test.
         let stat = fstat(&terminal).expect("it is open");
         assert!(open_anew(terminal.as_fd(), &stat).is_none());
     }

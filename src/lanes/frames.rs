@@ -388,7 +388,7 @@ impl ShownFrames {
         let mut views = Vec::with_capacity(depth);
         let mut piece = Some(&self.first);
         while let Some(at) = piece.filter(|_| views.len() < depth) {
-            // Of a torn read, cells are left out. Then the version has changed, and the reader
+            // In a torn read, cells are left out. Then the version has changed, and the reader
             // tries again.
             let rest = depth - views.len();
             views.extend(at.frames.iter().take(rest).filter_map(FrameCell::view));

@@ -131,7 +131,7 @@ impl HeldObjects {
         // Wraps where none is shown: then there is no last cell.
         let last = self.shown.load(Relaxed).wrapping_sub(1);
 
-        // The object that was taken last is mostly given back first.
+        // Usually, the object that was taken last is given back first.
         match self.cells.get(last as usize) {
             Some(cell) if cell.is_entry(object, location) => {
                 cell.clear();

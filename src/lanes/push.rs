@@ -34,7 +34,7 @@ pub(crate) fn push(frame: ShownFrame) -> Pushed {
 }
 
 /// Shows on the lane of this thread, until the value is dropped, that it is inside of something
-/// that is no task.
+/// that is not a task.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn push_here(kind: FrameKind, id: u64) -> Pushed {

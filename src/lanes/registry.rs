@@ -27,7 +27,7 @@ static MADE: PlainU32 = PlainU32::new(0);
 static FREE: PlainMutex<Vec<u32>> = PlainMutex::new(Vec::new());
 
 local! {
-    // Without a destructor, so that it is there for as long as the thread.
+    // Without a destructor, so that it lives as long as the thread.
     static HERE: Here = Here::new();
 }
 

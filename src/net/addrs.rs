@@ -48,7 +48,8 @@ pub(super) mod sealed {
     #[doc(hidden)]
     #[allow(unreachable_pub, reason = "the trait is public, and sealed")]
     pub trait ToHost {
-        /// Fails as std does for a text that is no address and no name with a port. Never blocks.
+        /// Fails as std does for a text that is neither an address nor a name with a port. Never
+        /// blocks.
         fn to_host(&self) -> io::Result<Host>;
     }
 }

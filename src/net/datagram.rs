@@ -14,7 +14,7 @@ use crate::waiting::WaitKind;
 
 /// A datagram socket for the length of a call.
 ///
-/// An empty datagram is a datagram, so `Ok(0)` is no end.
+/// An empty datagram is a datagram, so `Ok(0)` is not an end.
 #[derive(Clone, Copy)]
 pub(super) struct Datagrams<'s>(pub(super) BorrowedFd<'s>);
 

@@ -35,7 +35,7 @@ pub(super) struct Listening(Arc<AtomicU32>);
 impl Listening {
     /// Makes the description of `fd` nonblocking.
     pub(super) fn adopt(fd: BorrowedFd<'_>) -> io::Result<Self> {
-        // Invariant 2: the flag that is there is the wish of the user.
+        // Invariant 2: the flag of the description is the wish of the user.
         let is_nonblocking = rustix::fs::fcntl_getfl(fd)?.contains(OFlags::NONBLOCK);
         if !is_nonblocking {
             rustix::io::ioctl_fionbio(fd, true)?;

@@ -110,8 +110,8 @@
 //!
 //! # The ends of streams
 //!
-//! The end of a stream is no value. If the peer has gone because of the same cancel, a read returns
-//! the cancel and not `Ok(0)`, so that a stream that was cut does not look complete.
+//! The end of a stream is not a value. If the peer has gone because of the same cancel, a read
+//! returns the cancel and not `Ok(0)`, so that a stream that was cut does not look complete.
 
 // How a call waits. A call is tried first, in a form that cannot block, and waits for its
 // descriptor only if it would block (`readiness`). So a call that finds its data costs one system

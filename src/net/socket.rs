@@ -163,8 +163,8 @@ pub(super) fn nonblocking_stream(family: AddressFamily) -> io::Result<OwnedFd> {
 /// Returns the error of a call that found its peer gone: the cancel, if one has reached this scope
 /// or is on its way to it, since the peer may have gone because of it. Otherwise `error`.
 ///
-/// Like the disconnect of a channel, it is no value: a stream that was cut must not look complete,
-/// and a pipeline that was cancelled must not look failed.
+/// Like the disconnect of a channel, it is not a value: a stream that was cut must not look
+/// complete, and a pipeline that was cancelled must not look failed.
 pub(super) fn unless_cancelled(error: io::Error) -> io::Error {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset};
 

@@ -150,7 +150,7 @@ impl<'s> Stream<'s> {
         }
     }
 
-    /// Returns the result of a write that has met `error` after it has `sent` so many bytes.
+    /// Returns the result of a write that has met `error` after `sent` bytes.
     #[cold]
     fn end_of_write(self, sent: usize, error: io::Error) -> io::Result<usize> {
         // Nothing has left: the error is the whole truth.

@@ -120,7 +120,7 @@ impl TcpStream {
             ));
         }
 
-        // A time that is too long to express is no limit.
+        // A time that is too long to express is not a limit.
         let limit = Instant::now().checked_add(timeout);
         let patience = limit.map_or(Patience::Forever, Patience::Until);
         match Self::connect_to(addr, patience) {

@@ -54,7 +54,7 @@ impl Identity {
             seen = identity.peek();
         }
 
-        // The system reaps by itself where the program ignores SIGCHLD.
+        // The system itself reaps children where the program ignores SIGCHLD.
         let there = match seen {
             Err(Errno::CHILD) => Err(Gone),
             _ => Ok(()),

@@ -93,8 +93,8 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads all that is there, and looks at the child. Returns whether it and both streams have
-    /// ended.
+    /// Reads all bytes that have come, and looks at the child. Returns whether it and both streams
+    /// have ended.
     fn is_complete(&mut self) -> io::Result<bool> {
         self.stdout.read(&mut self.chunk)?;
         self.stderr.read(&mut self.chunk)?;
@@ -185,7 +185,7 @@ impl Reading<'_> {
     #[track_caller]
     fn drain(&mut self, limit: Option<Instant>) {
         loop {
-            // Read once more at the limit, so that a delay of zero takes all that is there.
+            // Read once more at the limit, so that a delay of zero takes all bytes that have come.
             self.read_or_close();
 
             let mut watched = watched([&self.stdout, &self.stderr]);
@@ -197,7 +197,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Reads all that is there. A stream that cannot be read is at its end.
+    /// Reads all bytes that have come. A stream that cannot be read is at its end.
     fn read_or_close(&mut self) {
         for stream in [&mut self.stdout, &mut self.stderr] {
             if stream.read(&mut self.chunk).is_err() {
@@ -246,7 +246,7 @@ impl OutputStream {
         self.pipe.is_none()
     }
 
-    /// Reads all that is there, but not for ever from a child that writes without a pause.
+    /// Reads all bytes that have come, but not for ever from a child that writes without a pause.
     fn read(&mut self, chunk: &mut [u8]) -> io::Result<()> {
         for _ in 0..CHUNKS_AT_ONCE {
             let Some(pipe) = &self.pipe else { break };

@@ -134,7 +134,7 @@ impl Partial {
 
     /// Returns the error that holds this output.
     pub(super) fn into_error(self) -> io::Error {
-        // Never a kind that a library retries by itself, for a cancel.
+        // For a cancel, never a kind that a library retries.
         let kind = match self.why {
             CutBy::Cancelled(_) => io::ErrorKind::Other,
             CutBy::Delay(_) => io::ErrorKind::TimedOut,

@@ -47,7 +47,7 @@ enum Stage {
     Unreaped,
     /// It was reaped, with this status.
     Reaped(ExitStatus),
-    /// Another part of the program has reaped it, or the system has by itself.
+    /// Another part of the program, or the system itself, has reaped it.
     Gone,
 }
 
@@ -173,7 +173,8 @@ impl Process {
         let mut state = self.state.lock();
         let is_first = state.stop == Stop::No;
 
-        // A child that had ended by itself gets no signal, and its status is no consequence of one.
+        // A child that had ended by itself gets no signal, and its status is not a consequence of
+        // one.
         if is_first && self.peek(&mut state)? {
             // Invariant 3: the reap ends the rest of the group, if the child counts as stopped.
             state.stop = Stop::Killed;

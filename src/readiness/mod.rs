@@ -229,7 +229,7 @@ fn poll_all(
     watched: &mut [Watched<'_>],
     limit: Option<Instant>,
 ) -> Result<bool, Cancelled> {
-    // Of several descriptors the first is shown, unless the caller knows better.
+    // The first of several descriptors is shown, unless the caller knows better.
     let first = watched.first();
     let what = what.or_on(first.map_or(Object::None, |first| descriptor(first.fd)));
     let outcome = context::poll(what, cancels, limit, |waker, limit| {
@@ -262,7 +262,7 @@ enum Last {
 
 /// Waits in the kernel, once.
 fn poll_once(fds: &mut [PollFd<'_>], last: Last, limit: Option<Duration>) -> Polled {
-    // A time that is too long to express is no limit.
+    // A time that is too long to express is not a limit.
     let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
 
     match rustix::event::poll(fds, limit.as_ref()) {

@@ -188,7 +188,7 @@ fn a_call_that_need_not_wait_asks_for_no_patience() {
         || {
             calls += 1;
             match calls {
-                // An interrupt is no reason to wait either.
+                // An interrupt is not a reason to wait either.
                 1 => Err(io::ErrorKind::Interrupted.into()),
                 _ => Ok(calls),
             }
@@ -376,7 +376,7 @@ fn byte(index: usize) -> u8 {
     (index as u32).wrapping_mul(0x9E37_79B9).to_be_bytes()[0]
 }
 
-/// Sends so many bytes, with faults between them, and closes the socket.
+/// Sends this many bytes, with faults between them, and closes the socket.
 fn send_with_faults(far: UnixStream, seed: u64, length: usize) {
     let mut chance = Chance(seed);
     let bytes: Vec<_> = (0..length).map(byte).collect();

@@ -220,8 +220,8 @@ impl<E> Backoff<E> {
         self.when.as_ref().is_none_or(|when| when(error))
     }
 
-    /// Returns how long to pause after so many failures, the last with this `error`. `draw` returns
-    /// a number up to its argument.
+    /// Returns how long to pause after this many failures, the last with this `error`. `draw`
+    /// returns a number up to its argument.
     pub(super) fn pause(
         &self,
         failures: u32,
@@ -244,8 +244,8 @@ impl<E> Backoff<E> {
         }
     }
 
-    /// Returns the bound of the pause after so many failures, at least 1: the first pause, doubled
-    /// after each failure but the first.
+    /// Returns the bound of the pause after this many failures, at least 1: the first pause,
+    /// doubled after each failure but the first.
     fn bound(&self, failures: u32) -> Duration {
         // In nanoseconds a duration has at most 94 bits, so a product that does not fit is beyond
         // every `max`.

@@ -38,7 +38,7 @@ fn is_in(label: &str, status: &str, signal: i32) -> io::Result<bool> {
 
 /// Calls `f`, which sets the handler up, while this thread does not take the signal.
 ///
-/// The handler of `signal-hook` is there for a moment before its first action is, and a signal of
+/// The handler of `signal-hook` is installed a moment before its first action is, and a signal of
 /// that moment is lost. This thread is the only one where a program begins with the signals, so
 /// there the signal waits.
 pub(super) fn held_back<T>(signal: i32, f: impl FnOnce() -> T) -> T {

@@ -32,7 +32,7 @@ struct Registry {
     actions: [Option<Actions>; Signal::ALL.len()],
 }
 
-/// A token that is there.
+/// A token that is registered.
 struct Listener {
     node: Weak<Node>,
     /// The signals that cancel it.
@@ -149,14 +149,14 @@ impl Registry {
         node
     }
 
-    /// Whether a token is there for `signal`.
+    /// Whether a token is registered for `signal`.
     fn is_heard(&self, signal: Signal) -> bool {
         self.listeners
             .iter()
             .any(|(_, listener)| listener.signals.contains(&signal))
     }
 
-    /// Lets the signals that no token is there for act as before (invariant 1).
+    /// Lets the signals for which no token is registered act as before (invariant 1).
     fn rest_unheard(&mut self, signals: &[Signal]) {
         for &signal in signals {
             if !self.is_heard(signal) {
@@ -204,8 +204,8 @@ fn run(mut wakes: UnixStream) {
     }
 }
 
-/// Cancels all tokens that are there for `signal`, which has come. Each of them was there before
-/// it: tokens that are made later are cancelled as they are made.
+/// Cancels all tokens that are registered for `signal`, which has come. Each of them was there
+/// before it: tokens that are made later are cancelled as they are made.
 fn cancel_all(signal: Signal) {
     // Held for the list alone: the cancels run callbacks, which may call this module.
     let registry = REGISTRY.lock();

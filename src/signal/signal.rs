@@ -76,7 +76,7 @@ impl Actions {
         match held_back(signal.number(), || actions.add_all(signal, wake)) {
             Ok(()) => Ok(actions),
             Err(error) => {
-                // Invariant 1: the actions go, unless they stand for the default action.
+                // Invariant 1: the actions go, unless they act as the default action.
                 if before != Disposition::Default {
                     actions.take_back();
                 }

@@ -25,7 +25,7 @@ const MOST_QUEUED: usize = 3;
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The counts are of the whole tree, however deep; bodies and threads are no tasks.
+        // The counts are of the whole tree, however deep; bodies and threads are not tasks.
         let groups = self.all_groups().count();
         let tasks = self.tasks().filter(|task| task.kind == TaskKind::Task);
         let idle = self.workers.iter().filter(|worker| worker.is_idle());

@@ -117,7 +117,7 @@ impl Parts {
         let mut outside = Vec::new();
 
         for frame in &thread.lane.frames {
-            // A region is no node: it says of the node around it what a cancel does there.
+            // A region is not a node: it says of the node around it what a cancel does there.
             if let Some(region) = region(frame.kind) {
                 let inside = Inside {
                     region,

@@ -45,7 +45,7 @@ impl Parts {
         };
 
         if let (Some((state, waits)), Some(node)) = (found, &mut self.nodes[last]) {
-            // A destructor that is blocked in other code is a destructor all the same.
+            // A destructor that is blocked in other code still is a destructor.
             if node.task.state != TaskState::Dropping || state == TaskState::Waiting {
                 node.task.state = state;
             }

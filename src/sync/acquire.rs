@@ -59,7 +59,7 @@ impl Semaphore {
     ///
     /// # Panics
     ///
-    /// If so many permits can never be free: the call would wait for ever. That is the case if
+    /// If this many permits can never be free: the call would wait for ever. That is the case if
     /// `count` is more than [`MAX_PERMITS`](Self::MAX_PERMITS). It is also the case if `count` is
     /// more than the semaphore was created with, unless it was created with none or permits were
     /// added to it: then more may come.
@@ -91,8 +91,8 @@ impl Semaphore {
         self.try_acquire_many(1)
     }
 
-    /// Takes `count` permits if so many are free, no thread waits and the semaphore is not closed.
-    /// Never blocks.
+    /// Takes `count` permits if that many are free, no thread waits and the semaphore is not
+    /// closed. Never blocks.
     ///
     /// ```
     /// let semaphore = taskgroup::sync::Semaphore::new(3);

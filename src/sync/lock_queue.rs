@@ -120,8 +120,8 @@ impl LockQueue {
 
     /// Tells the first waiter to try. Called directly after an unlock.
     ///
-    /// If other threads still read, a writer is told in vain. A reader cannot see whether they do,
-    /// since its guard does not know the lock's value.
+    /// If other threads still read, a writer is told to try and cannot lock. A reader cannot see
+    /// whether they do, since its guard does not know the lock's value.
     #[inline]
     pub(super) fn unlocked(&self) {
         // Invariant 2: a full fence between the unlock, which was a read-modify-write, and the look

@@ -229,8 +229,8 @@ impl RateLimiter {
     ///
     /// # Panics
     ///
-    /// If `count` is more than the [burst](Self::burst): so many permits are never due at once, and
-    /// the call would wait for ever.
+    /// If `count` is more than the [burst](Self::burst): that many permits are never due at once,
+    /// and the call would wait for ever.
     ///
     /// ```
     /// use std::num::NonZeroU32;

@@ -1,9 +1,9 @@
 //! Spans and events of `tracing`: what a subscriber is told of groups, tasks, and threads that are
 //! left behind.
 //!
-//! A group has a span, and so has each task. The span of a task is made at its spawn, on the thread
-//! that spawns it, so its parent is the span that is current there. It is current while the task
-//! runs, on whatever thread. The default dispatcher of the spawn is the default one meanwhile.
+//! Each group and each task has a span. The span of a task is made at its spawn, on the thread that
+//! spawns it, so its parent is the span that is current there. It is current while the task runs,
+//! on whatever thread. The default dispatcher of the spawn is the default one meanwhile.
 //!
 //! | file | contents |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! # Invariants
 //!
 //! 1. Without a subscriber, the cost is the relaxed load in [`is_on`]. All other state is made only
-//!    if it returns true, and stays inside an option that is there for other reasons. In a model it
+//!    if it returns true, and stays inside an option that exists for other reasons. In a model it
 //!    is false.
 //! 2. The subscriber is called with no lock of the crate held, from no signal handler, and from no
 //!    destructor of a thread-local. What a destructor of the crate would say is kept, and said at

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
 static THREADS: PlainUsize = PlainUsize::new(0);
 static PEAK: PlainUsize = PlainUsize::new(0);
 
-/// The threads that there are.
+/// The threads of the pool that live.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Census {
     pub(crate) workers: usize,

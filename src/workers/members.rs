@@ -1,4 +1,4 @@
-//! The workers that there are, and which busy ones the monitor looks at.
+//! All workers of a pool, and the busy ones that the monitor looks at.
 
 use std::mem;
 use std::sync::Arc;

@@ -188,7 +188,7 @@ impl Monitor {
         refusal.or_else(|| self.pool.ensure_worker(self.pool.lock()))
     }
 
-    /// Runs `f`, which may block, while another thread is the monitor, if one is to be had.
+    /// Runs `f`, which may block, while another thread is the monitor, if the system has one.
     fn hand_over_during(&self, f: impl FnOnce()) -> Duty {
         // Absent, so that the next line starts another thread.
         self.pool.lock().monitor = MonitorState::Absent;

@@ -24,7 +24,7 @@ impl ThreadName {
             end -= 1;
         }
 
-        // A name that cannot be set is no reason to fail, and then there is nothing to restore.
+        // A name that cannot be set is not a reason to fail, and then there is nothing to restore.
         let short: String = name[..end].chars().filter(|c| *c != '\0').collect();
         let before = prctl::get_name().ok();
         let is_set = CString::new(short).is_ok_and(|name| prctl::set_name(&name).is_ok());

@@ -1,10 +1,10 @@
 //! The pool: which sources are listed, which workers there are, and when one more is sent.
 //!
-//! Sources (groups, mostly) list themselves while they have tasks that a worker may run. Workers
+//! Sources (usually groups) list themselves while they have tasks that a worker may run. Workers
 //! pick a source and run its tasks. The machine has as many *places* as it runs threads at once,
 //! and a worker that is at work takes one. It frees its place when it blocks in a blocking point of
-//! this crate, or when the monitor finds it blocked in other code. `README.md` in this
-//! folder draws how that plays together.
+//! this crate, or when the monitor finds it blocked in other code. `README.md` in this folder draws
+//! how that plays together.
 //!
 //! # Invariants
 //!
@@ -25,7 +25,7 @@
 //! 5. A thread that is about to block in a blocking point of this crate, and the monitor, run no
 //!    code of the user's. Such code could block itself, which would take a wake from the wait, or
 //!    the monitor from all groups. So tasks that are given back are not dropped there, and a task
-//!    that has to fail because no thread is to be had does so elsewhere (see [`Refusal`]).
+//!    that has to fail because the system has no thread fails elsewhere (see [`Refusal`]).
 //!
 //! # Lock order
 //!

@@ -20,8 +20,8 @@ local! {
     static WORKER: RefCell<Option<Arc<Worker>>> = RefCell::new(None);
 }
 
-/// Returns the worker of this thread. `None` on a thread that is no worker, or that has destroyed
-/// its thread-locals.
+/// Returns the worker of this thread. `None` on a thread that is not a worker, or that has
+/// destroyed its thread-locals.
 pub(super) fn this_worker() -> Option<Arc<Worker>> {
     WORKER
         .try_with(|worker| worker.borrow().clone())

@@ -51,7 +51,7 @@ fn without_a_cancel_there_are_none() {
     let stats = stats_of(None, |g| {
         g.spawn(|| Ok(()));
         g.spawn(|| Ok(checkpoint()?));
-        // A time limit of the task's own is no cancel of the task.
+        // A time limit of the task's own is not a cancel of the task.
         g.spawn(|| {
             passed();
             Ok(())

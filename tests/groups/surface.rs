@@ -1,7 +1,7 @@
 //! The names and types of sockets, pipes, children, signals, retries, rates, the bridge to tokio
 //! and snapshots. A program that compiles against them goes on to compile.
 //!
-//! Where a type stands for a type of std, the same lines are compiled for both.
+//! Where a type replaces a type of std, the same lines are compiled for both.
 
 use std::fmt::Display;
 use std::future::Future;

@@ -202,7 +202,7 @@ fn a_failure_beside_root_and_echo_is_neither() {
             names(&error),
             [("echo", Some("root")), ("other", None), ("root", None)]
         );
-        // The root of what cancelled the group, or the first failure that is no echo.
+        // The root of what cancelled the group, or the first failure that is not an echo.
         assert_eq!(
             primary(&error),
             if mode == OnFailure::Collect {

@@ -1,5 +1,5 @@
-//! Which scope a cancel came from: a `Cancelled` of the own scope is no failure, a `Cancelled` of
-//! another scope is.
+//! Which scope a cancel came from: a `Cancelled` of the own scope is not a failure, a `Cancelled`
+//! of another scope is.
 
 use std::io;
 use std::sync::Barrier;

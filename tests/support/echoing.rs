@@ -48,7 +48,7 @@ pub fn assert_echo<E>(error: &GroupError<E>) {
     assert_eq!(primary(error), "root");
 }
 
-/// Asserts that the failure of `echo` is the only one, and is no echo.
+/// Asserts that the failure of `echo` is the only one, and is not an echo.
 #[track_caller]
 pub fn assert_no_echo<E>(error: &GroupError<E>) {
     assert_eq!(names(error), [("echo", None)]);

@@ -24,7 +24,7 @@ pub(crate) fn pages(
     for stream in listener.incoming() {
         let outcome = timeout(PATIENCE, || answer(&stream?, &mut page));
 
-        // A client that is slow or has gone is no reason to stop, and a cancel is.
+        // A client that is slow or has gone is not a reason to stop, but a cancel is.
         taskgroup::checkpoint()?;
         match outcome {
             Ok(Some(())) => {}

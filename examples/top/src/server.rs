@@ -112,7 +112,7 @@ impl Server {
     pub fn serve(&self, offered: &Offered) -> anyhow::Result<()> {
         TaskGroup::builder().name("viewers").scope(|g| {
             for stream in self.listener.incoming() {
-                // A connection that failed is no reason to stop, and a cancel is.
+                // A connection that failed is not a reason to stop, but a cancel is.
                 taskgroup::checkpoint()?;
                 if let Ok(stream) = stream {
                     let viewer = g.task().name("viewer").with(stream);

@@ -411,7 +411,7 @@ fn what_is_no_picture_is_refused_with_a_reason() {
         "the process sends version 2, and this reads 1"
     );
 
-    // A loop of parents is no picture that a snapshot has, and is no reason to hang.
+    // No snapshot has a loop of parents, but a drawing of one must not hang.
     let mut looped = group(1, Some(2), "a");
     looped["queued"] = json!(0);
     let looped = picture(vec![looped], vec![task(2, "task", 1, None, "running")]);

@@ -3,9 +3,9 @@
 //! A time limit, and a region that winds down, have no node until something asks for it: a token, a
 //! scope or a hook inside, or a check that finds the limit passed or the scope around cancelled.
 //! Until then only this thread knows of them, and the slot stays attached to the node below them. A
-//! cancel above ends a wait all the same, and the check after the wait makes the nodes, which come
-//! to what they would have come to earlier (invariant 5 of the node). So a time limit that does not
-//! pass takes neither a lock nor memory.
+//! cancel above still ends a wait, and the check after the wait makes the nodes, which come to what
+//! they would have come to earlier (invariant 5 of the node). So a time limit that does not pass
+//! takes neither a lock nor memory.
 
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -66,7 +66,8 @@ impl Frames {
         bare_on_top(&frames).filter_map(Bare::limit).min()
     }
 
-    /// Whether a region that winds down has no node, and so has not been asked what it spares.
+    /// Whether a region that winds down has no node, and has therefore not been asked what it
+    /// spares.
     fn winds_down(&self) -> bool {
         let frames = self.frames.borrow();
         bare_on_top(&frames).any(|bare| matches!(bare, Bare::WindingDown))

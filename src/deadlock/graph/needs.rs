@@ -11,9 +11,9 @@
 //! | `Join` | the thread with the task in its frames (c) |
 //! | `Join`, `Start` of a queued task | one of the running tasks of its group (d) |
 //! | `ScopeEnd` | each thread that has a task of the group in its frames (c); of daemons see (f) |
-//! | `ScopeEnd` of a race | one of those, if they are all that there are (e) |
+//! | `ScopeEnd` of a race | one of those, if there are no others (e) |
 //! | any, in a task of a race in place | its own, while no other task of the race may win (h) |
-//! | `Completion`, `MapUnordered` | one of those, if they are all that there are (e) |
+//! | `Completion`, `MapUnordered` | one of those, if there are no others (e) |
 //! | `Start` of a task without a `Ready` | the thread with the task in its frames (g) |
 //!
 //! - (a) A guard, a turn and a running callback do not leave their thread.

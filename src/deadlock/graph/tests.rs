@@ -285,7 +285,7 @@ fn a_lock_that_is_free_keeps_neither_readers_nor_writers() {
 
 #[test]
 fn a_wait_without_a_need_is_no_reason_for_a_search() {
-    // What it needs is not known, so a search for it would be in vain.
+    // What it needs is not known, so a search for it would find nothing.
     let is_reason = |kind| {
         let seen = asleep(kind, Object::None);
         seen.view.wait.is_some_and(|wait| is_candidate(&wait))

@@ -66,7 +66,7 @@ impl<E: TaskError> GroupError<E> {
             node.add_child(child);
         }
 
-        // The cancel is no failure, so it stands behind all of them.
+        // The cancel is not a failure, so it stands behind all of them.
         if let Some(cancelled) = self.cancelled() {
             node.add_child(TreeNode::new(cancelled.to_string()));
         }
@@ -106,7 +106,7 @@ impl<E: TaskError> GroupError<E> {
             failures[i].node(&notes)
         };
 
-        // A failure that is no echo is a node of its own. The others are added to these.
+        // A failure that is not an echo is a node of its own. The others are added to these.
         let mut nodes: Vec<_> = (0..failures.len())
             .map(|i| links[i].is_none().then(|| node(i)))
             .collect();

@@ -27,7 +27,7 @@ impl<I: Iterator> Input<I> {
         let item = items.next();
         self.pulling = false;
 
-        // Not pulled again after its end: an iterator may begin anew.
+        // Not pulled again after its end: an iterator may begin again.
         if item.is_none() {
             self.items = None;
         }

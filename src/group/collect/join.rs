@@ -51,8 +51,8 @@ pub fn join<A: Send, B: Send, E: TaskError>(
 
     match (first, second) {
         (Some(first), Some(second)) => Ok((first, second)),
-        // A task cancelled the scope through the token. The scope absorbs that, so it is no error
-        // of the scope, but there is no result either.
+        // A task cancelled the scope through the token. The scope absorbs that, so it is not an
+        // error of the scope, but there is no result either.
         _ => Err(no_result(token, location)),
     }
 }

@@ -130,7 +130,7 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
     ///
     /// A blocking point: in a cancelled scope nothing is spawned. If the call is cancelled while it
     /// waits, it cancels the task, and only the task, and waits for its end. If the task has sent
-    /// and finishes all the same, its value is returned.
+    /// and still finishes, its value is returned.
     ///
     /// # Errors
     ///

@@ -20,7 +20,7 @@ use crate::lanes::Object;
 use crate::waiting::WaitKind;
 use crate::workers::{self, Source};
 
-/// While so many tasks are queued, the owner times the tasks that it runs by the coarse clock.
+/// While this many tasks are queued, the owner times the tasks that it runs by the coarse clock.
 const LONG_QUEUE: usize = 8;
 
 /// The step that the owner may take about the next queued task.
@@ -164,7 +164,7 @@ impl GroupState {
             }
         }
 
-        // A group without work leaves the list, so that no worker comes to it in vain.
+        // A group without work leaves the list, so that no worker comes to it for nothing.
         if place == RunsInPlace::Elsewhere {
             if !queue.has_work(self.limit) && queue.listed {
                 queue.listed = false;

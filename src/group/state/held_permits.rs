@@ -138,7 +138,7 @@ impl Drop for Holding {
 /// Returns whether this thread has a permit of `group` that it has not given away.
 pub(super) fn is_held(group: usize) -> bool {
     with(|thread| {
-        // Of several permits of one group, only the innermost can be here.
+        // Only the innermost of several permits of one group can be here.
         let innermost = thread.held.iter().rev().find(|held| held.group == group);
         innermost.is_some_and(|held| held.stage.here().is_some())
     })

@@ -168,8 +168,8 @@ impl TaskQueue {
         self.peak_running = self.peak_running.max(running.max(0) as usize);
     }
 
-    /// Takes tasks that the owner has run off the counts: so many that it ran in place, and so many
-    /// that it took from the queue.
+    /// Takes tasks that the owner has run off the counts: the number that it ran in place, and the
+    /// number that it took from the queue.
     pub(super) fn enter_in_place(&mut self, in_place: usize, from_queue: usize) {
         self.live_tasks -= in_place + from_queue;
         self.has_claimed |= in_place > 0;

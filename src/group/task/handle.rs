@@ -18,7 +18,7 @@ use crate::waiting::{Slot, WaitKind};
 /// Gives access to a task's result and its state, and cancels it.
 ///
 /// Dropping the handle leaves the task running. The group waits for the task and reports its
-/// failure all the same. The result is dropped then.
+/// failure anyway. The result is dropped then.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {

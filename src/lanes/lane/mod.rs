@@ -350,7 +350,7 @@ impl Lane {
 
     #[cold]
     fn unlock_one_of_several(&self, object: usize, location: Option<&'static Location<'static>>) {
-        // Of two guards from one place, the last is mostly dropped first.
+        // Usually, the last of two guards from one place is dropped first.
         let is_first = self.first_lock.is_entry(object, location);
         if is_first && !self.held.contains(object, location) {
             self.first_lock.clear();

@@ -55,7 +55,7 @@ fn an_unlock_takes_back_its_own_entry_alone() {
     lane.unlock(first, Some(there));
     assert_eq!(held(lane), [(first, 0), (second, 0)]);
 
-    // Of two guards from one place, the last one.
+    // The last one of two guards from one place.
     lane.push(FRAME);
     lane.lock(first, HeldAs::Shared, LockRank::Further, here);
     lane.unlock(first, Some(here));

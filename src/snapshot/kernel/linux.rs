@@ -90,7 +90,7 @@ impl Kernel {
     }
 }
 
-/// Reads which call a thread is in now, from its open file. The file is written anew for each read
+/// Reads which call a thread is in now, from its open file. The file is written again for each read
 /// at its beginning.
 fn entered(file: &File) -> io::Result<Option<EnteredCall>> {
     // A number and eight words in hexadecimal digits.

@@ -62,7 +62,7 @@ impl fmt::Display for StallReport {
             draw_alike(&alike, f)?;
         }
 
-        // A callback that has returned is no laggard any more, and may still be the reason.
+        // A callback that has returned is no longer a laggard, but may still be the reason.
         for kept in &self.kept {
             let (place, ran) = (Site(kept.location), Span(kept.ran));
             write!(
@@ -161,7 +161,7 @@ fn draw_alike(alike: &[&Laggard], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 fn draw_one(laggard: &Laggard, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let task = &laggard.task;
 
-    // A thread that runs a callback of the cancel is in no task, mostly.
+    // Usually, a thread that runs a callback of the cancel is in no task.
     let place = Site(task.location());
     let is_callback = laggard
         .region

@@ -82,7 +82,7 @@ impl Followed {
         self.is_stalling && (self.reports != 0 || is_past)
     }
 
-    /// Begins anew, with a deadline that has passed after it was moved.
+    /// Begins again, with a deadline that has passed after it was moved.
     fn stall_again(&mut self, since: Instant) {
         self.due_since = since;
         self.is_stalling = true;
@@ -291,8 +291,8 @@ pub(super) fn note_block(members: &[u64], head: u64, blocks: u32) {
     }
 }
 
-/// Notes that the last block about `members` has said all that there is to say about the scopes in
-/// `due`, which come with it from now on.
+/// Notes that the last block about `members` has said everything about the scopes in `due`, which
+/// come with it from now on.
 pub(super) fn join_block(due: &[u64], members: &[u64], head: u64) {
     let now = Instant::now();
     let mut watch = WATCH.lock();

@@ -1,7 +1,7 @@
 //! The tasks that keep a scope from ending, found in a snapshot of it.
 //!
-//! A task that waits for others inside of it is no laggard: the innermost ones are. The body of a
-//! scope is one while it runs, and at the end of the scope only if nothing else is left.
+//! A task that waits for others inside of it is not a laggard: the innermost ones are. The body of
+//! a scope is one while it runs, and at the end of the scope only if nothing else is left.
 
 use std::collections::{HashMap, HashSet};
 

@@ -33,7 +33,7 @@ impl Line {
         (waiter, position)
     }
 
-    /// Serves after so many seconds. Returns when the first of the others is due.
+    /// Serves after this many seconds. Returns when the first of the others is due.
     fn serve(&mut self, seconds: u64) -> Option<u64> {
         let mut wakes = Wakes::default();
         let now = Duration::from_secs(seconds);

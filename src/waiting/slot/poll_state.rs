@@ -8,7 +8,7 @@ use crate::facade::{Once, Waker};
 pub(super) struct PollState {
     /// Made when the owner first waits for a descriptor in a scope.
     waker: Once<Waker>,
-    /// How many spins were in vain lately. For the owner.
+    /// How many spins had no success lately. For the owner.
     spins: Spins,
 }
 

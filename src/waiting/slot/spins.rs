@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 pub(super) struct Spins {
     /// How many waits to come do not spin.
     skip: AtomicU8,
-    /// How many waits the last spin in vain has cost.
+    /// How many waits the last spin without success has cost.
     skipped: AtomicU8,
 }
 
@@ -46,7 +46,8 @@ impl Spins {
 
         self.skip.store(skip, Relaxed);
 
-        // Kept apart from `skip`, which counts down: the next spin in vain doubles this one.
+        // Kept apart from `skip`, which counts down: the next spin without success doubles this
+        // one.
         self.skipped.store(skip, Relaxed);
         paid
     }

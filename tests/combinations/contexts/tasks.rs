@@ -119,7 +119,7 @@ pub(super) fn a_task_alone_in_a_limited_group(call: Call<'_>) {
         for task in queued {
             task.join()?;
         }
-        // The permit of the task that was cut is there for others.
+        // The permit of the task that was cut is free for others.
         g.spawn(|| Ok(())).join()?;
         Ok(g.stats())
     });

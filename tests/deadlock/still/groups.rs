@@ -12,7 +12,7 @@ use super::super::{
     until_asleep, until_ending,
 };
 
-/// Two programs in one process: what one waits for is no reason for the other.
+/// Two programs in one process: the waits of one are not a reason for the other.
 #[test]
 fn groups_that_have_nothing_in_common_are_no_evidence() {
     let (lock, event, held) = (Mutex::new(()), Event::new(), Gate::default());

@@ -85,7 +85,7 @@ fn cut_in_the_middle(write: impl FnOnce(&TcpStream) -> io::Result<()> + Send) {
         assert!(nagging(&vectored.unwrap_err()));
         assert!(nagging(&write!(&*handle, "{}", 1).unwrap_err()));
     }
-    // A failed write is no cancel: the scope of the caller is another one.
+    // A failed write is not a cancel: the scope of the caller is another one.
     assert!(Cancelled::find(&(&here).write(b"x").unwrap_err()).is_none());
 
     // Reads go on.

@@ -11,7 +11,7 @@
 //! - no cancel without cause: a `Cancelled` has a cancel that began before it, of that scope or
 //!   one around
 //! - status: the status says how the closure ended; a cancel of the task, its group or a scope
-//!   around is no failure
+//!   around is not a failure
 //! - spawn after cancel: such a task never runs, and `try_spawn` says why
 //! - start: the caller gets the failure of a task that is not ready yet
 //! - reported once: a report holds each failure of its group once, and nothing else
