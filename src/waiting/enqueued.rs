@@ -127,13 +127,10 @@ impl<'a, S> Enqueued<'a, S> {
 
             // fault: wait-settles-after-the-look
             match granted {
-                // Invariant 3: the thread leaves before the lock is released, and can be granted
-                // nothing later.
-                //
+                // Invariant 3: it leaves before the lock is released, so no grant can follow.
                 // fault: cancelled-waiter-stays
                 Grant::None => leave(&mut state, self.position, &mut wakes),
                 // Invariant 2: the grant came before the cancel or the time limit was seen.
-                //
                 // fault: cancel-beats-the-grant
                 Grant::Given | Grant::Refused => return Ok(granted),
             }

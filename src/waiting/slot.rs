@@ -168,8 +168,7 @@ impl Slot {
     /// load.
     #[inline(always)]
     pub(crate) fn is_clear(&self) -> bool {
-        // Relaxed: an owner that sees a mark here takes the lock of the node before it reads
-        // anything.
+        // Relaxed: an owner that sees a mark takes the node's lock before it reads anything.
         self.0.word.load(Ordering::Relaxed) & (CANCEL | TIMED) == 0
     }
 
@@ -209,8 +208,7 @@ impl Slot {
             let firing = if word & HOOKED != 0 { FIRING } else { 0 };
             let marked = word | CANCEL | firing;
 
-            // AcqRel (invariant 1): acquires the writes that the owner published (its hook),
-            // releases the cancel to the owner.
+            // AcqRel (invariant 1): acquires the owner's hook, releases the cancel to the owner.
             match self.0.word.compare_exchange_weak(
                 word,
                 marked,
@@ -249,8 +247,7 @@ impl Slot {
     }
 
     fn publish(&self, bit: u32) -> bool {
-        // AcqRel (invariant 1): releases the owner's earlier writes (its condition, its hook),
-        // acquires a cancel that came first.
+        // AcqRel (invariant 1): releases the condition and the hook, acquires an earlier cancel.
         let word = self.0.word.fetch_or(bit, Ordering::AcqRel);
         // fault: publish-is-unchecked
         word & CANCEL != 0
@@ -294,7 +291,7 @@ impl Slot {
                 break Woken::TimedOut;
             };
 
-            // Only once the thread is sure to park does it give its place among the workers away.
+            // The thread gives its place among the workers away only once it is sure to park.
             if blocked.is_none() {
                 blocked = give_place_away(&shown, refused);
                 if blocked.is_none() {

@@ -80,7 +80,6 @@ impl Waiter {
     /// the wake is still to come.
     pub(crate) fn claim(&self, grant: Grant, case: u32) -> bool {
         // Relaxed on failure: nothing is read of a waiter that is passed over.
-        //
         // fault: wait-is-claimed-twice
         self.grant
             .compare_exchange(
@@ -103,8 +102,7 @@ impl Waiter {
     /// Ends the wait for good (invariant 4). Returns the grant that came first, with its case. If
     /// there is none, none will come.
     pub(crate) fn withdraw(&self) -> Option<(Grant, u32)> {
-        // Acquire pairs with the release in `claim`. Relaxed if there was no grant: a thread that
-        // finds the waiter withdrawn passes it over.
+        // Acquire pairs with the release in `claim`. Relaxed: a withdrawn waiter is passed over.
         let granted = self
             .grant
             .compare_exchange(0, WITHDRAWN, Ordering::Relaxed, Ordering::Acquire)
@@ -135,7 +133,7 @@ impl fmt::Debug for Waiter {
 #[derive(Debug, Default)]
 #[must_use = "a grant without a wake is not noticed"]
 pub(crate) struct Wakes {
-    // Most often there is one waiter, and then nothing is allocated under the lock.
+    // Usually there is one waiter, and then nothing is allocated under the lock.
     first: Option<Arc<Waiter>>,
     more: Vec<Arc<Waiter>>,
 }
@@ -217,14 +215,11 @@ impl<T> WaitQueue<T> {
             after: END,
         });
 
-        // Linked behind the waiter that was last, or first if there was none.
         match self.last {
             END => self.first = key,
             last => self.entries[last].after = key,
         }
-
         self.last = key;
-
         self.waiting += 1;
         Position(key)
     }
@@ -249,7 +244,6 @@ impl<T> WaitQueue<T> {
         &mut self,
         mut taken: impl FnMut(&Arc<Waiter>, &T) -> bool,
     ) -> Option<(Arc<Waiter>, T)> {
-        // A waiter that is not taken stays where it stands, for a later thread or its owner.
         let mut key = self.first;
         while let Some(entry) = self.entries.get(key) {
             if taken(&entry.waiter, &entry.wants) {

@@ -93,8 +93,8 @@ impl Slot {
             location,
         });
 
-        // SAFETY: only the lifetime changes, in a pointer. The pointer is not used after this
-        // function has ended (see the type).
+        // SAFETY: only a lifetime changes. The pointer is not used after this function (see the
+        // type).
         let erased = unsafe { std::mem::transmute::<&(dyn Fn() + Send + Sync), HookPointer>(hook) };
 
         // SAFETY: neither HOOKED nor FIRING is set, so the cell is the owner's alone (invariant 4).
@@ -127,8 +127,7 @@ impl Slot {
             word = self.0.word.load(Ordering::Acquire);
         }
 
-        // SAFETY: HOOKED is clear and FIRING was seen clear, so the cell is the owner's alone
-        // (invariant 4).
+        // SAFETY: neither HOOKED nor FIRING is set, so the cell is the owner's alone (invariant 4).
         self.0.hook.with_mut(|cell| unsafe { *cell = None });
     }
 }
@@ -138,8 +137,7 @@ struct Firing<'a>(&'a Slot);
 
 impl Drop for Firing<'_> {
     fn drop(&mut self) {
-        // Release: the end of the hook happens before the return of `unhook` and before the next
-        // run. Both acquire.
+        // Release pairs with the acquires in `unhook` and `fire_again`: the hook has ended by then.
         self.0.0.word.fetch_and(!FIRING, Ordering::Release);
     }
 }

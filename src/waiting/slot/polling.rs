@@ -86,7 +86,7 @@ impl Slot {
                 limit = Some(limit.map_or(WITHOUT_WAKER, |limit| limit.min(WITHOUT_WAKER)));
             }
 
-            // Only once the thread is sure to block does it give its place among the workers away.
+            // The thread gives its place among the workers away only once it is sure to block.
             if blocked.is_none() {
                 blocked = give_place_away(&shown, refused);
                 if blocked.is_none() {
@@ -108,8 +108,7 @@ impl Slot {
 
     /// Returns whether the slot is marked. If it is not, drains the waker, if that is readable.
     fn look_and_drain(&self, polled: Polled, waker: Option<&Waker>) -> bool {
-        // A cancelled wait returns at once, which saves the system call of a drain. The waker stays
-        // readable, and the next wait finds no mark and drains it.
+        // Invariant 3: a marked owner need not drain, which saves the system call.
         if self.is_marked() {
             return true;
         }
@@ -120,7 +119,6 @@ impl Slot {
         }
 
         // Invariant 3: another look after the drain.
-        //
         // fault: word-is-not-read-after-the-drain
         self.is_marked()
     }

@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 ///
 /// To sleep in the kernel and be woken takes tens of microseconds. Where the other side answers
 /// within a few, a thread that tries a few more times saves them. Where it does not, the tries cost
-/// a few microseconds of a core that others may want. So the last spins decide: after a spin in
-/// vain, the next waits do without, at first one wait, and then twice as many and one more each
-/// time, up to [`MOST`](Self::MOST).
+/// a few microseconds of a core that others may want. So the last spins decide: after a spin
+/// without success, the next waits do not spin: at first one wait, then each time twice as many and
+/// one more, up to [`MOST`](Self::MOST).
 #[derive(Debug)]
 pub(super) struct Spins {
     /// How many waits to come do not spin.
@@ -46,8 +46,7 @@ impl Spins {
 
         self.skip.store(skip, Relaxed);
 
-        // Kept apart from `skip`, which counts down: the next spin without success doubles this
-        // one.
+        // Kept apart from `skip`, which counts down: the next failed spin doubles this one.
         self.skipped.store(skip, Relaxed);
         paid
     }
