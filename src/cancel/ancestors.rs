@@ -99,7 +99,7 @@ impl<'a> Ancestors<'a> {
             self.next = Some(node);
         } else {
             self.others.push_back(node);
-            // Only after a fork can two ways lead to one node.
+            // Two ways can lead to one node only after a fork.
             self.seen.get_or_insert_default();
         }
     }

@@ -125,9 +125,9 @@ impl fmt::Display for CancelCause {
 
 /// The error of a blocking point in a cancelled scope. The operation had no effect.
 ///
-/// It is cheap to clone. It says what happened ([`cause`](Self::cause)), where in the source the
-/// cancel came from ([`location`](Self::location)) and which token was cancelled
-/// ([`origin`](Self::origin)).
+/// It is cheap to clone. It has the event that caused the cancel ([`cause`](Self::cause)), the
+/// place in the source that the cancel came from ([`location`](Self::location)) and the token that
+/// was cancelled ([`origin`](Self::origin)).
 ///
 /// ```
 /// use taskgroup::{CancelCause, CancelToken};

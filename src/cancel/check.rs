@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use super::cause::{CancelCause, Cancelled};
 use super::frames::{self, Frames, current, is_clear};
+use super::grace::Grace;
 use super::id::TokenId;
 #[cfg(all(unix, not(loom), feature = "signal"))]
 use super::mark::Delivery;
 use super::mark::Route;
-use super::node::{CANCELLED, Grace, Node};
+use super::node::{CANCELLED, Node};
 use crate::facade::Ordering;
 use crate::lanes;
 
@@ -24,7 +25,7 @@ impl Node {
             0 => false,
             state if state & CANCELLED != 0 => true,
             _ => {
-                // A deadline that has passed counts, also if another thread is quicker to cancel.
+                // A deadline that has passed counts, even if another thread is quicker to cancel.
                 self.expire();
                 // Acquire, as above.
                 self.state.load(Ordering::Acquire) & CANCELLED != 0

@@ -45,7 +45,7 @@ local! {
 }
 
 local! {
-    // Its address tells this thread from every other, also in the last destructor, since it has
+    // Its address tells this thread from every other, even in the last destructor, since it has
     // none itself.
     static HERE: Cell<u8> = Cell::new(0);
 }

@@ -6,8 +6,10 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::deadline::Deadline;
+use super::grace::Grace;
 use super::mark::{Delivery, Route};
-use super::node::{Grace, Kind, Node, Observer, Parent, Shield, TIMED};
+use super::node::{Kind, Node, Parent, Shield, TIMED};
+use super::observer::Observer;
 use crate::facade::Ordering;
 
 /// Makes a node where it stays. `Arc::new` would put it together on the stack and copy it, which

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::cause::Cancelled;
-use super::node::{CANCELLED, Grace, Node, NodeState, SPARES};
+use super::grace::Grace;
+use super::node::{CANCELLED, Node, NodeState, SPARES};
 #[cfg(feature = "crossbeam")]
 use super::watchers::ClosedSender;
 use crate::facade::{MutexGuard, Ordering};

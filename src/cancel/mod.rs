@@ -20,6 +20,8 @@
 //! | `timer` | the threads that ring alarms |
 //! | `callbacks` | the list of a node's callbacks |
 //! | `watchers` | callbacks and threads that are told of the cancel of a node |
+//! | `grace` | how long a cancel spares the regions that wind down |
+//! | `observer` | a group, which is told of the cancel of its node |
 //! | `node` | a place in the tree: the state, the lock order, the invariants |
 //! | `ancestors` | the way up from a node |
 //! | `limits` | deadlines and the ends of graces and shields |
@@ -32,8 +34,8 @@
 //! | `report` | where the panic of a callback or a hook goes |
 //! | `callback` | registering callbacks, taking them back, and running them |
 //! | `hooks` | the hooks of one cancel, on several threads |
-//! | `delivery` | what follows from a cancel: wakes, hooks, callbacks |
-//! | `expire` | what happens when a limit has passed |
+//! | `delivery` | the wakes, hooks and callbacks after a cancel has marked the tree |
+//! | `expire` | the cancel of a node when a limit has passed |
 //! | `check` | checks, and cancels by request |
 //! | `wait` | waits that a cancel ends |
 //! | `poll` | waits for descriptors |
@@ -60,6 +62,7 @@ mod deadline;
 mod delivery;
 mod expire;
 mod frames;
+mod grace;
 mod hooks;
 mod id;
 mod latencies;
@@ -68,6 +71,7 @@ mod link;
 mod locks;
 mod mark;
 mod node;
+mod observer;
 #[cfg(any(unix, loom))]
 mod poll;
 pub(crate) mod region;
@@ -89,11 +93,12 @@ pub use cancel_on_drop::CancelOnDrop;
 pub use cause::{CancelCause, Cancelled};
 #[cfg(not(loom))]
 pub(crate) use deadline::{NEVER, decode, encode};
+#[cfg(any(taskgroup_models, not(loom)))]
+pub(crate) use grace::Grace;
 pub use id::{TaskId, TaskInfo, TokenId};
 pub use latencies::{TaskLatency, WorstLatencies};
-#[cfg(any(taskgroup_models, not(loom)))]
-pub(crate) use node::Grace;
-pub(crate) use node::{KeptCanceller, Node, Observer};
+pub(crate) use node::Node;
+pub(crate) use observer::{KeptCanceller, Observer};
 pub use retried::Retried;
 #[cfg(not(loom))]
 pub(crate) use span::Span;

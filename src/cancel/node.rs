@@ -30,19 +30,20 @@
 //! yet.
 
 use std::fmt;
-use std::panic::Location;
 use std::sync::atomic::{AtomicU64 as PlainU64, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use slab::Slab;
 
 use super::cause::Cancelled;
 use super::deadline::{Deadline, NEVER};
+use super::grace::Grace;
 use super::id::TokenId;
+use super::observer::Observer;
 use super::timer;
 use super::watchers::Watchers;
-use crate::facade::{AtomicU32, Mutex, Ordering, Payload, Track, assert_unlocked, preset};
+use crate::facade::{AtomicU32, Mutex, Ordering, Track, assert_unlocked, preset};
 use crate::waiting::{Marks, Slot};
 
 /// The node is cancelled.
@@ -54,42 +55,6 @@ pub(super) const SPARES: u32 = 1 << 2;
 
 /// The key of a child that its parent does not list.
 pub(super) const UNLISTED: usize = usize::MAX;
-
-/// How long a cancel spares the regions that wind down below the node that it has reached.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub(crate) enum Grace {
-    /// Not at all, or no longer.
-    #[default]
-    Over,
-    /// Until then at the latest.
-    Until(Instant),
-    /// Until another cancel comes.
-    Endless,
-}
-
-/// A group, which is told of the cancel of its node and empties its queue.
-pub(crate) trait Observer: Send + Sync {
-    /// The node was cancelled.
-    fn cancelled(self: Arc<Self>);
-    /// A callback or hook of the node panicked.
-    fn callback_panicked(self: Arc<Self>, payload: Payload);
-    /// The node was marked. Called before any code of the user's that its cancel runs.
-    fn marked(&self);
-    /// A deadline that holds in the node was set or moved.
-    fn timed(&self);
-    /// A callback or hook of the node kept the cancelling thread for long.
-    fn kept(&self, kept: KeptCanceller);
-}
-
-/// A callback or hook that kept the cancelling thread for long.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(loom, allow(dead_code, reason = "a model has no reports of stalls"))]
-pub(crate) struct KeptCanceller {
-    /// The call that registered it.
-    pub(crate) location: &'static Location<'static>,
-    /// How long it ran.
-    pub(crate) ran: Duration,
-}
 
 /// The state of a token: a place in the tree that can be cancelled.
 ///

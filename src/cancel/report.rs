@@ -4,7 +4,8 @@ use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::node::{KeptCanceller, Node, Observer};
+use super::node::Node;
+use super::observer::{KeptCanceller, Observer};
 use crate::facade::{Payload, error_event, warn_event};
 use crate::panics::{PanicPayload, log};
 

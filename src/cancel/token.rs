@@ -10,12 +10,13 @@ use super::callback::CallbackGuard;
 use super::callbacks::Callback;
 use super::cause::{CancelCause, Cancelled};
 use super::frames;
+use super::grace::Grace;
 use super::id::TokenId;
-use super::node::{Grace, Node};
+use super::node::Node;
 use super::report::timed;
 use crate::lanes::{self, FrameKind, ShownFrame};
 
-/// Cancels scopes, and says whether it has been cancelled.
+/// A token that cancels scopes, and can be asked whether it is cancelled.
 ///
 /// Tokens form a tree. Cancelling a token cancels its children and never its parent. Clones are the
 /// same token, and two tokens are equal if they are the same token. Every
@@ -166,8 +167,9 @@ impl CancelToken {
 
     /// Sets the token's deadline, or moves it, earlier or later.
     ///
-    /// This has no effect on a token that is cancelled. The deadline of a parent also holds for its
-    /// children, whatever their own deadlines are. A deadline that has passed cancels immediately.
+    /// A deadline has no effect on a token that is cancelled. The deadline of a parent also holds
+    /// for its children, whatever their own deadlines are. A deadline that has passed cancels
+    /// immediately.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -215,8 +217,7 @@ impl CancelToken {
     /// Returns `Ok` while the token is not cancelled.
     ///
     /// # Errors
-    ///
-    /// The cancel that cancelled the token.
+    /// Fails with the cancel of the token, once it is cancelled.
     ///
     /// ```
     /// assert!(taskgroup::CancelToken::new().check().is_ok());
@@ -244,11 +245,11 @@ impl CancelToken {
     ///
     /// # Cancellation
     ///
-    /// This is a blocking point of the current scope, also if the token is the scope's own.
+    /// This is a blocking point of the current scope, even if the token is the scope's own.
     ///
     /// # Errors
     ///
-    /// The current scope was cancelled, and the token was not.
+    /// Fails if the current scope is cancelled and the token is not.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -294,7 +295,7 @@ impl CancelToken {
     /// after it, the `cancel` that runs them, and the end of the scope or the task that the token
     /// belongs to. No other thread has to wait for it.
     ///
-    /// Dropping the guard takes the callback back, also in code that the same cancel has just
+    /// Dropping the guard takes the callback back, even in code that the same cancel has just
     /// woken. So a guard in a local variable of a body may be gone before the callback has begun.
     /// Hand it to the group, with `g.on_release(move || Ok(drop(guard)))`, or put the code that
     /// blocks inside [`with_cancel_hook`](crate::with_cancel_hook).

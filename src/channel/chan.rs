@@ -1,11 +1,11 @@
 //! The part of a channel that its ends share: the state behind a lock, and the waits.
 
+mod cases;
 mod ends;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use super::state::ChannelState;
 use super::ticker::Ticker;
 use crate::cancel::context::{self, Outcome};
 use crate::facade::{Mutex, Track, spin};
-use crate::waiting::{Enqueued, Grant, Position, WaitKind, WaitQueue, Waiter, Wakes};
+use crate::waiting::{Enqueued, Grant, Position, WaitKind, WaitQueue, Wakes};
 
 /// A channel, as its ends share it.
 // In the order of declaration: the fields that each send and receive touches stand together.
@@ -362,74 +362,14 @@ impl<T> Chan<T> {
     }
 }
 
-/// The steps of a select, which waits for other channels too.
+/// The steps with which a wait ends, also that of a select.
 impl<T> Chan<T> {
-    /// Puts `waiter` into the queue of receivers, for its `case`. Returns `None` if it need not
-    /// wait.
-    pub(super) fn enter_receiving(&self, waiter: &Arc<Waiter>, case: u32) -> Option<Position> {
-        let mut state = self.state.lock();
-
-        // Not counted: this select itself, and selects that were granted elsewhere (invariant 7).
-        //
-        // fault: select-misses-a-message
-        // fault: select-misses-the-last-sender
-        // fault: select-misses-a-waiting-sender
-        let can_receive = !state.buffer.is_empty()
-            || state.senders == 0
-            || state
-                .sending
-                .iter()
-                .any(|(other, _)| !other.is_granted() && !Arc::ptr_eq(other, waiter));
-        if can_receive {
-            return None;
-        }
-
-        Some(state.wait_to_receive(waiter.clone(), case))
-    }
-
-    /// Takes a waiter out of the queue of receivers. It was granted nothing here.
-    pub(super) fn leave_receiving(&self, position: Position) {
-        self.state.lock().receiving.remove(position);
-    }
-
     /// Takes out a receiver that was told, with the message that it was handed, or else the next
     /// one. Returns `NotNow` if other threads were faster.
     pub(super) fn end_receiving(&self, position: Position) -> Result<T, OpError> {
         let received =
             self.with(|state, wakes| state.end_receiving(position, self.capacity, wakes));
         received.map_err(OpError::or_cancelled)
-    }
-
-    /// Puts `waiter` into the queue of senders with its message, for its `case`.
-    ///
-    /// # Errors
-    ///
-    /// Returns the message if the waiter need not wait.
-    pub(super) fn enter_sending(
-        &self,
-        waiter: &Arc<Waiter>,
-        case: u32,
-        message: T,
-    ) -> Result<Position, T> {
-        let mut state = self.state.lock();
-
-        // Not counted: this select itself, and selects that were granted elsewhere (invariant 7).
-        //
-        // fault: select-misses-the-last-receiver
-        // fault: select-misses-room
-        // fault: select-misses-a-waiting-receiver
-        let can_send = state.receivers == 0
-            || state.buffer.len() < self.capacity
-            || self.capacity == 0
-                && state
-                    .receiving
-                    .iter()
-                    .any(|(other, _)| !other.is_granted() && !Arc::ptr_eq(other, waiter));
-        if can_send {
-            return Err(message);
-        }
-
-        Ok(state.wait_to_send(waiter.clone(), case, message))
     }
 
     /// Takes out a sender, and returns its message, which was not sent.

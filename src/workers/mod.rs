@@ -2,6 +2,7 @@
 //! with the tasks that are queued. `README.md` in this folder describes how tasks get threads.
 
 mod census;
+mod idle_workers;
 mod local_batch;
 mod look;
 mod members;

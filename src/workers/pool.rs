@@ -43,6 +43,7 @@ use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 
+use super::idle_workers::IdleWorkers;
 use super::members::Members;
 use super::source::{Refusal, Source};
 use super::worker::{Activity, Worker};
@@ -55,12 +56,6 @@ use crate::panics::log;
 /// The main function of a thread of the pool. The pool is given it, and so knows nothing of what
 /// workers and the monitor do.
 type Main = fn(&'static Pool);
-
-/// More idle workers than this, taken in a row while none becomes idle, are a burst.
-const MANY_TAKEN: usize = 64;
-
-/// The order of wakes matters only with more idle workers than this.
-const MANY_IDLE: usize = 1024;
 
 pub(super) struct Pool {
     places: usize,
@@ -77,12 +72,7 @@ pub(super) struct PoolState {
     /// The listed sources. The next in turn stands at the front.
     sources: VecDeque<Arc<dyn Source>>,
     pub(super) members: Members,
-    /// The idle workers. The last to become idle is at the back: it is the warmest. The next to
-    /// retire is at the front.
-    idle: VecDeque<Arc<Worker>>,
-    /// How many idle workers were taken since one became idle. Many mean a burst of tasks that
-    /// block.
-    taken_in_row: usize,
+    idle: IdleWorkers,
     /// Workers woken or started that have not looked for a source yet.
     arriving: usize,
     pub(super) monitor: MonitorState,
@@ -196,7 +186,7 @@ impl Pool {
         }
     }
 
-    /// Sends one worker more, whether a place is free or not. `None` if no source is listed.
+    /// Sends one more worker, whether a place is free or not. `None` if no source is listed.
     pub(super) fn send_extra_worker(&'static self) -> Option<Result<(), Refusal>> {
         let mut state = self.lock();
         if !state.has_source() {
@@ -307,7 +297,7 @@ impl Pool {
         // Idle and listed under one lock: a wake that finds it listed takes it, or sees that it has
         // retired (invariant 3).
         worker.become_idle();
-        state.list_idle(worker.clone());
+        state.idle.push(worker.clone());
         let closing = state.closing.clone();
 
         // Invariant 2: the worker leaves sources behind only where every place is taken.
@@ -352,7 +342,7 @@ impl Pool {
         self.carry_out(action, state)
     }
 
-    /// Gives a worker that does not block any more a place.
+    /// Gives a place to a worker that no longer blocks.
     pub(super) fn unblock(&self, worker: &Arc<Worker>) {
         self.lock().members.set_activity(worker, Activity::Busy);
     }
@@ -377,11 +367,7 @@ impl Pool {
     /// Removes a worker that has retired.
     pub(super) fn remove(&self, worker: &Arc<Worker>) {
         let mut state = self.lock();
-        let mut idle = state.idle.iter();
-        if let Some(index) = idle.position(|idle| Arc::ptr_eq(idle, worker)) {
-            state.idle.remove(index);
-        }
-
+        state.idle.remove(worker);
         self.left(state, worker);
     }
 
@@ -426,37 +412,13 @@ impl PoolState {
     fn send(&mut self) -> Action {
         // Invariant 1: it counts at once, so a burst of spawns sends one worker.
         self.arriving += 1;
-        while let Some(worker) = self.next_idle() {
+        while let Some(worker) = self.idle.next() {
             // Invariant 3: a worker that retires meanwhile is still listed, and is passed over.
             if worker.take() {
                 return Action::Wake(worker);
             }
         }
         Action::Start
-    }
-
-    fn list_idle(&mut self, worker: Arc<Worker>) {
-        self.taken_in_row = 0;
-        self.idle.push_back(worker);
-    }
-
-    /// Returns the idle worker that is to be woken next: the warmest one, but in a burst that has
-    /// more than a thousand to choose from the one that has waited longest.
-    ///
-    /// Linux searches for the thread to wake in a list of all the threads of the process whose
-    /// futexes have one hash, the longest waiter first, and gives a process few such lists: 16 on
-    /// two cores, since Linux 6.17. With 16 000 parked threads, the search for the last is most
-    /// of what a wake costs.
-    ///
-    /// The two conditions let surplus workers retire. Tasks that come one by one always find the
-    /// same few workers, and the longest waiter is taken only while many others are left.
-    fn next_idle(&mut self) -> Option<Arc<Worker>> {
-        self.taken_in_row += 1;
-        if self.taken_in_row > MANY_TAKEN && self.idle.len() > MANY_IDLE {
-            self.idle.pop_front()
-        } else {
-            self.idle.pop_back()
-        }
     }
 
     /// Returns the next source in turn, which stays listed.
@@ -486,8 +448,8 @@ pub(super) fn shut_down(pool: &Pool) {
     pool.lock().closing = Some(Unparker::current());
     loop {
         let mut state = pool.lock();
-        let idle = mem::take(&mut state.idle);
-        let woken: Vec<_> = idle.into_iter().filter(|worker| worker.take()).collect();
+        let idle = mem::take(&mut state.idle).into_workers();
+        let woken: Vec<_> = idle.filter(|worker| worker.take()).collect();
         state.arriving += woken.len();
 
         // A worker that has been started registers itself later, and counts as arriving until then.
@@ -499,48 +461,5 @@ pub(super) fn shut_down(pool: &Pool) {
 
         woken.iter().for_each(|worker| worker.unpark());
         facade::park();
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    fn keys(state: &mut PoolState, count: usize) -> Vec<usize> {
-        let taken = (0..count).filter_map(|_| state.next_idle());
-        taken.map(|worker| worker.key()).collect()
-    }
-
-    fn with_idle(count: usize) -> PoolState {
-        let mut state = PoolState::default();
-        for _ in 0..count {
-            let worker = state.members.add(Worker::new);
-            state.list_idle(worker);
-        }
-        state
-    }
-
-    #[test]
-    fn the_warmest_worker_is_woken_and_in_a_burst_with_many_idle_the_one_that_has_waited_longest() {
-        let most = MANY_IDLE + MANY_TAKEN + 3;
-        let mut state = with_idle(most);
-
-        let warmest: Vec<_> = (0..most).rev().take(MANY_TAKEN).collect();
-        assert_eq!(keys(&mut state, MANY_TAKEN), warmest);
-        assert_eq!(keys(&mut state, 3), [0, 1, 2]);
-
-        // No more than `MANY_IDLE` are left, so the order does not matter any more.
-        assert_eq!(keys(&mut state, 1), [most - MANY_TAKEN - 1]);
-    }
-
-    #[test]
-    fn tasks_that_come_one_by_one_leave_the_surplus_of_idle_workers_alone() {
-        let most = 2 * MANY_IDLE;
-        let mut state = with_idle(most);
-        for _ in 0..10 * MANY_TAKEN {
-            let worker = state.next_idle().unwrap();
-            assert_eq!(worker.key(), most - 1);
-            state.list_idle(worker);
-        }
     }
 }

@@ -3,9 +3,9 @@
 //! A time limit, and a region that winds down, have no node until something asks for it: a token, a
 //! scope or a hook inside, or a check that finds the limit passed or the scope around cancelled.
 //! Until then only this thread knows of them, and the slot stays attached to the node below them. A
-//! cancel above still ends a wait, and the check after the wait makes the nodes, which come to what
-//! they would have come to earlier (invariant 5 of the node). So a time limit that does not pass
-//! takes neither a lock nor memory.
+//! cancel above still ends a wait, and the check after the wait makes the nodes, which have the
+//! same effect as if they had been made earlier (invariant 5 of the node). So a time limit that
+//! does not pass takes neither a lock nor memory.
 
 use std::marker::PhantomData;
 use std::panic::Location;
