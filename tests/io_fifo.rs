@@ -13,6 +13,7 @@ mod support;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -176,68 +177,68 @@ fn a_fifo_that_is_standard_input_of_others_needs_no_flag() {
     assert_cancelled(cancelled_inside(|| writer.write_all(&vec![0; MUCH])));
 }
 
-/// Each of several readers sees the byte, and one takes it. The others must not be held in a read
-/// that no cancel ends.
+/// Opens an end of the FIFO that reads and writes. Its description is its own, like that of another
+/// process.
+fn open_both(path: &Path) -> OwnedFd {
+    let both = File::options().read(true).write(true).open(path).unwrap();
+    OwnedFd::from(both)
+}
+
+/// Several threads are blocked in `call`, each on an end of its own. `wake` lets one of them go on,
+/// which moves `length` bytes. The others must not be held in a call that no cancel ends.
+fn one_of_several_goes_on(
+    path: &Path,
+    call: fn(OwnedFd) -> std::io::Result<usize>,
+    length: usize,
+    mut wake: impl FnMut(),
+) {
+    for _ in 0..200 {
+        let token = CancelToken::new();
+        let moved = AtomicUsize::new(0);
+        thread::scope(|threads| {
+            for _ in 0..4 {
+                let end = open_both(path);
+                when_blocked(threads, || {
+                    let result = token.run(move || call(end));
+                    moved.fetch_add(result.unwrap_or(0), Ordering::Relaxed);
+                });
+            }
+            wake();
+            until(|| moved.load(Ordering::Relaxed) == length);
+            token.cancel();
+        });
+        assert_eq!(moved.into_inner(), length);
+    }
+}
+
+/// Each of several readers sees the byte, and one takes it.
 #[test]
 fn a_byte_that_another_reader_of_a_fifo_takes_holds_no_read() {
-    const READERS: usize = 4;
     let _watch = watch();
     let folder = Folder::new();
     let path = folder.fifo();
-    let both = || File::options().read(true).write(true).open(&path).unwrap();
-    let mut writer = both();
+    let mut writer = File::from(open_both(&path));
 
-    for _ in 0..200 {
-        let token = CancelToken::new();
-        let taken = AtomicUsize::new(0);
-        thread::scope(|threads| {
-            for _ in 0..READERS {
-                // A description of its own, like that of another process.
-                let mut reader = io::PipeReader::from(OwnedFd::from(both()));
-                when_blocked(threads, || {
-                    let read = token.run(move || reader.read(&mut [0; 4]));
-                    taken.fetch_add(read.map_or(0, |_| 1), Ordering::Relaxed);
-                });
-            }
-            writer.write_all(b"x").unwrap();
-            until(|| taken.load(Ordering::Relaxed) == 1);
-            token.cancel();
-        });
-        assert_eq!(taken.into_inner(), 1);
-    }
+    let read = |end| io::PipeReader::from(end).read(&mut [0; 4]);
+    one_of_several_goes_on(&path, read, 1, || writer.write_all(b"x").unwrap());
 }
 
 /// Each of several writers sees the room, and one fills it.
 #[test]
 fn room_that_another_writer_of_a_fifo_fills_holds_no_write() {
-    const WRITERS: usize = 4;
     let _watch = watch();
     let folder = Folder::new();
     let path = folder.fifo();
-    let both = || File::options().read(true).write(true).open(&path).unwrap();
-    let mut reader = both();
+    let mut reader = File::from(open_both(&path));
     fill(&reader);
 
-    for _ in 0..200 {
-        let token = CancelToken::new();
-        let written = AtomicUsize::new(0);
-        thread::scope(|threads| {
-            for _ in 0..WRITERS {
-                let mut writer = io::PipeWriter::from(OwnedFd::from(both()));
-                when_blocked(threads, || {
-                    let write = token.run(move || writer.write(&[0; 4096]));
-                    written.fetch_add(write.unwrap_or(0), Ordering::Relaxed);
-                });
-            }
-            reader.read_exact(&mut [0; 4096]).unwrap();
-            until(|| written.load(Ordering::Relaxed) == 4096);
-            token.cancel();
-        });
-        assert_eq!(written.into_inner(), 4096);
-    }
+    let write = |end| io::PipeWriter::from(end).write(&[0; 4096]);
+    one_of_several_goes_on(&path, write, 4096, || {
+        reader.read_exact(&mut [0; 4096]).unwrap();
+    });
 }
 
-/// The description that is read in its place is closed with it, also where it is given away.
+/// The description that is read in its place is closed with it, even where it is given away.
 #[test]
 fn the_end_of_a_fifo_is_closed_with_its_handle() {
     let _watch = watch();

@@ -5,7 +5,7 @@
 mod children;
 mod support;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -109,6 +109,14 @@ fn a_cancelled_output_holds_what_was_read() {
     );
 }
 
+/// Asserts that `error` is a cancel, and that its child was ended by `signal`.
+#[track_caller]
+fn assert_ended_by(error: &io::Error, signal: Signal) {
+    assert!(is_a_cancel(error));
+    let status = partial(error).status().unwrap();
+    assert_eq!(status.signal(), Some(signal.as_raw()));
+}
+
 #[test]
 fn an_output_in_a_cancelled_scope_ends_the_child() {
     let _watch = watch();
@@ -116,9 +124,7 @@ fn an_output_in_a_cancelled_scope_ends_the_child() {
     let token = CancelToken::new();
     token.cancel();
     let error = token.run(|| child.wait_with_output()).unwrap_err();
-    assert!(is_a_cancel(&error));
-    let status = partial(&error).status().unwrap();
-    assert_eq!(status.signal(), Some(Signal::TERM.as_raw()));
+    assert_ended_by(&error, Signal::TERM);
 }
 
 #[test]
@@ -169,9 +175,7 @@ fn a_child_that_ignores_its_signal_is_killed_after_its_grace() {
     let _watch = watch();
     let child = piped(sh("trap '' TERM; echo ready; exec sleep 600").grace(SHORT));
     let error = cancelled_output(child, || ()).unwrap_err();
-    assert!(is_a_cancel(&error));
-    let status = partial(&error).status().unwrap();
-    assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
+    assert_ended_by(&error, Signal::KILL);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, mpsc};
 use std::time::Duration;
 
-use crate::support::{Gate, LONG};
+use crate::support::{Gate, LONG, panic_messages};
 use taskgroup::{CancelToken, GroupError, TaskGroup, with_cancel_hook, with_cancel_hook_repeating};
 
 const PAUSE: Duration = Duration::from_millis(1);
@@ -290,11 +290,5 @@ fn a_plain_hook_that_panics_is_a_failure_of_the_group_it_is_in() {
         Ok(())
     })
     .unwrap_err();
-    assert_eq!(
-        error
-            .panics()
-            .map(|panic| panic.message())
-            .collect::<Vec<_>>(),
-        ["the hook"]
-    );
+    assert_eq!(panic_messages(&error), ["the hook"]);
 }

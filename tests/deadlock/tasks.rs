@@ -174,23 +174,22 @@ fn a_cancelled_start_under_a_lock_that_its_task_wants() {
     });
 }
 
-/// A task that has not begun has its `Ready`.
-#[test]
-fn a_start_of_a_task_that_is_queued_behind_a_limit() {
+/// Asserts that it is a deadlock if `waits`, in the body of a group with a limit of one, waits for
+/// a queued task: the task that has the permit wants a lock of the body.
+fn assert_queued_behind_the_limit(
+    waits: impl for<'scope> Fn(&'scope TaskGroup<'scope, '_>) -> anyhow::Result<()> + Sync,
+) {
     let (lock, held) = (Mutex::new(()), Gate::default());
-    let found = planted(&["keeps-the-permit"], || {
+    let found = planted(&["has-the-permit"], || {
         TaskGroup::builder().limit(1).scope(|g| {
             let locked = lock.lock()?;
-            g.task().name("keeps-the-permit").dedicated().spawn(|| {
+            g.task().name("has-the-permit").dedicated().spawn(|| {
                 held.open();
                 drop(lock.lock()?);
                 Ok(())
             });
             held.wait();
-            g.start(|ready| {
-                ready.send(());
-                Ok(())
-            })?;
+            waits(g)?;
             drop(locked);
             anyhow::Ok(())
         })
@@ -199,6 +198,18 @@ fn a_start_of_a_task_that_is_queued_behind_a_limit() {
     let limit = "queued behind the limit of 1: 1 of 1 permits are held";
     assert!(text.contains(limit), "{text}");
     assert_eq!(found.threads().len(), 2, "{text}");
+}
+
+/// A task that has not begun has its `Ready`.
+#[test]
+fn a_start_of_a_task_that_is_queued_behind_a_limit() {
+    assert_queued_behind_the_limit(|g| {
+        g.start(|ready| {
+            ready.send(());
+            Ok(())
+        })?;
+        Ok(())
+    });
 }
 
 #[test]
@@ -240,26 +251,10 @@ fn a_guard_of_a_running_callback_that_is_dropped_under_a_lock_that_it_wants() {
 
 #[test]
 fn a_task_that_is_queued_behind_a_limit() {
-    let (lock, held) = (Mutex::new(()), Gate::default());
-    let found = planted(&["has-the-permit"], || {
-        TaskGroup::builder().limit(1).scope(|g| {
-            let locked = lock.lock()?;
-            g.task().name("has-the-permit").dedicated().spawn(|| {
-                held.open();
-                drop(lock.lock()?);
-                Ok(())
-            });
-            held.wait();
-            let queued = g.task().name("queued").spawn(|| Ok(()));
-            queued.join()?;
-            drop(locked);
-            anyhow::Ok(())
-        })
+    assert_queued_behind_the_limit(|g| {
+        let queued = g.task().name("queued").spawn(|| Ok(()));
+        Ok(queued.join()?)
     });
-    let text = found.to_string();
-    let limit = "queued behind the limit of 1: 1 of 1 permits are held";
-    assert!(text.contains(limit), "{text}");
-    assert_eq!(found.threads().len(), 2, "{text}");
 }
 
 /// A snapshot lists no more of a queue than its first tasks, but the search knows all of it.
@@ -305,23 +300,10 @@ fn join_behind(queued: usize, chosen: impl Fn(&[TaskHandle<'_, ()>]) -> usize + 
 /// A daemon needs no permit, so it can let no queued task begin.
 #[test]
 fn a_task_that_is_queued_behind_a_limit_beside_a_daemon_that_sleeps() {
-    let (lock, held) = (Mutex::new(()), Gate::default());
-    let found = planted(&["has-the-permit"], || {
-        TaskGroup::builder().limit(1).scope(|g| {
-            let locked = lock.lock()?;
-            g.spawn_daemon(|| Ok(taskgroup::sleep(Duration::MAX)?));
-            g.task().name("has-the-permit").dedicated().spawn(|| {
-                held.open();
-                drop(lock.lock()?);
-                Ok(())
-            });
-            held.wait();
-            g.spawn(|| Ok(())).join()?;
-            drop(locked);
-            anyhow::Ok(())
-        })
+    assert_queued_behind_the_limit(|g| {
+        g.spawn_daemon(|| Ok(taskgroup::sleep(Duration::MAX)?));
+        Ok(g.spawn(|| Ok(())).join()?)
     });
-    assert_eq!(found.threads().len(), 2, "{found}");
 }
 
 #[test]

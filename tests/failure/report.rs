@@ -8,6 +8,11 @@ use taskgroup::{Failure, GroupError, OnFailure, TaskGroup, TaskStatus};
 use super::{text, texts};
 use crate::support::{self, Gate, blocked};
 
+/// Returns for each failure whether it came after the cancel.
+fn after_cancel(error: &GroupError) -> Vec<bool> {
+    error.failures().iter().map(Failure::after_cancel).collect()
+}
+
 #[test]
 fn failures_are_listed_in_the_order_of_completion() {
     let go = [Gate::default(), Gate::default(), Gate::default()];
@@ -64,14 +69,7 @@ fn the_first_of_three_failures_is_primary_and_the_rest_follow_in_order() {
     .unwrap_err();
     assert_eq!(texts(&error), ["first", "second", "third"]);
     assert_eq!(error.primary().map(text), Some("first".to_owned()));
-    assert_eq!(
-        error
-            .failures()
-            .iter()
-            .map(Failure::after_cancel)
-            .collect::<Vec<_>>(),
-        [false, true, true]
-    );
+    assert_eq!(after_cancel(&error), [false, true, true]);
 }
 
 #[test]
@@ -117,14 +115,7 @@ fn errors_of_cleaning_up_are_kept_and_flagged() {
     })
     .unwrap_err();
     assert_eq!(texts(&error), ["crash", "cannot roll back"]);
-    assert_eq!(
-        error
-            .failures()
-            .iter()
-            .map(Failure::after_cancel)
-            .collect::<Vec<_>>(),
-        [false, true]
-    );
+    assert_eq!(after_cancel(&error), [false, true]);
     assert_eq!(error.primary().map(text), Some("crash".to_owned()));
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Drops, Gate, LONG, blocked};
+use crate::support::{Drops, Gate, LONG, blocked, panic_messages};
 use taskgroup::{
     CancelCause, CancelToken, Cancelled, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus,
 };
@@ -149,13 +149,7 @@ fn a_daemon_that_panics_fails_the_group() {
         Err::<(), _>(blocked().into())
     })
     .unwrap_err();
-    assert_eq!(
-        error
-            .panics()
-            .map(|panic| panic.message())
-            .collect::<Vec<_>>(),
-        ["daemon down"]
-    );
+    assert_eq!(panic_messages(&error), ["daemon down"]);
 }
 
 #[test]

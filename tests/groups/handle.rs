@@ -236,7 +236,7 @@ fn a_task_is_not_run_in_place_where_its_joiner_could_be_woken_and_it_could_not()
         let leave = Gate::default();
         let outcome = TaskGroup::scope(|g| {
             let mut task = Some(g.spawn(|| {
-                // The owner may run it at the end, when no thread waits for it any more.
+                // The owner may run it at the end, when no thread still waits for it.
                 let in_place = std::thread::current().id() == body && !leave.is_open();
                 assert!(
                     !in_place,

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{Drops, Gate, blocked};
+use crate::support::{Drops, Gate, blocked, panic_messages};
 use taskgroup::{CancelToken, GroupError, TaskGroup};
 
 fn errors(error: &GroupError) -> Vec<String> {
@@ -130,13 +130,7 @@ fn a_panicking_hook_is_reported_and_stops_no_other() {
         Ok(())
     })
     .unwrap_err();
-    assert_eq!(
-        error
-            .panics()
-            .map(|panic| panic.message())
-            .collect::<Vec<_>>(),
-        ["hook down"]
-    );
+    assert_eq!(panic_messages(&error), ["hook down"]);
     assert_eq!(ran.into_inner(), 1);
 }
 

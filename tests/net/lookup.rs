@@ -80,7 +80,7 @@ fn a_number_takes_no_thread() {
 }
 
 /// Starts this test again in a network of its own, with the test as its name server. Returns false
-/// in there. Returns true out here, also if the system allows no such network.
+/// in there. Returns true out here, even if the system allows no such network.
 #[cfg(target_os = "linux")]
 fn with_a_mute_name_server(test: &str) -> bool {
     use std::process::Command;

@@ -248,6 +248,23 @@ fn clog(sender: &UnixDatagram, send: impl Fn() -> std::io::Result<usize>) -> u32
     count
 }
 
+/// Asserts that `send`, of four bytes, blocks, and is received after `count` datagrams of three.
+fn assert_sent_after(
+    receiver: &UnixDatagram,
+    count: u32,
+    send: impl Fn() -> std::io::Result<usize> + Send,
+) {
+    thread::scope(|threads| {
+        let sent = when_blocked(threads, send);
+        let mut buf = [0; 8];
+        for _ in 0..count {
+            assert_eq!(receiver.recv(&mut buf).unwrap(), 3);
+        }
+        assert_eq!(receiver.recv(&mut buf).unwrap(), 4);
+        assert_eq!(sent.join().unwrap().unwrap(), 4);
+    });
+}
+
 #[test]
 fn a_send_waits_for_a_full_receiver_and_a_cancel_ends_it() {
     let (here, there) = UnixDatagram::pair().unwrap();
@@ -255,15 +272,7 @@ fn a_send_waits_for_a_full_receiver_and_a_cancel_ends_it() {
     the_cancel(cancelled_while_blocked(|| here.send(b"no")));
     the_cancel(in_a_cancelled_scope(|| here.send(b"no")));
 
-    thread::scope(|threads| {
-        let sent = when_blocked(threads, || here.send(b"new!"));
-        let mut buf = [0; 8];
-        for _ in 0..count {
-            assert_eq!(there.recv(&mut buf).unwrap(), 3);
-        }
-        assert_eq!(there.recv(&mut buf).unwrap(), 4);
-        assert_eq!(sent.join().unwrap().unwrap(), 4);
-    });
+    assert_sent_after(&there, count, || here.send(b"new!"));
 }
 
 #[test]
@@ -283,15 +292,7 @@ fn a_send_to_a_full_receiver_waits_without_being_connected() {
     assert!(begun.elapsed() >= Duration::from_millis(20) && begun.elapsed() < LONG / 2);
     here.set_write_timeout(None).unwrap();
 
-    thread::scope(|threads| {
-        let sent = when_blocked(threads, || here.send_to(b"new!", &path));
-        let mut buf = [0; 8];
-        for _ in 0..count {
-            assert_eq!(there.recv(&mut buf).unwrap(), 3);
-        }
-        assert_eq!(there.recv(&mut buf).unwrap(), 4);
-        assert_eq!(sent.join().unwrap().unwrap(), 4);
-    });
+    assert_sent_after(&there, count, || here.send_to(b"new!", &path));
 }
 
 #[test]

@@ -315,7 +315,7 @@ pub enum What {
         by: Node,
         with: bool,
     },
-    /// A handle is not there any more, and the step does nothing.
+    /// A handle has been used up, and the step does nothing.
     Skipped,
     Released {
         group: Node,

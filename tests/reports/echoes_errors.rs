@@ -1,4 +1,4 @@
-//! An echo is recognised by the errors in its chain, also inside of the user's own error types.
+//! An echo is recognised by the errors in its chain, even inside of the user's own error types.
 
 use std::error::Error;
 use std::io;

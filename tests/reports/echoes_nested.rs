@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::echoing::{
-    MODES, Root, assert_echo, assert_no_echo, disk_full, group, names, primary, spawn_echo,
+    MODES, Root, assert_echo, assert_echo_of_the_body, assert_no_echo, disk_full, group, names,
+    primary, spawn_echo,
 };
 use crate::support::{Gate, blocked};
 use taskgroup::{OnFailure, TaskGroup, channel};
@@ -124,11 +125,7 @@ fn a_body_stands_for_the_groups_that_are_opened_in_it() {
                     deep(depth, Box::new(|| Root(&ended).bails(receiver)))
                 })
                 .unwrap_err();
-            assert_eq!(
-                names(&error),
-                [("echo", Some("the body")), ("the body", None)]
-            );
-            assert_eq!(primary(&error), "the body");
+            assert_echo_of_the_body(&error);
         }
     }
 }
@@ -219,11 +216,7 @@ fn a_body_that_fails_has_echoes() {
                 Root(&ended).bails(receiver)
             })
             .unwrap_err();
-        assert_eq!(
-            names(&error),
-            [("echo", Some("the body")), ("the body", None)]
-        );
-        assert_eq!(primary(&error), "the body");
+        assert_echo_of_the_body(&error);
         assert!(error.failures()[0].echo_of().is_none());
     }
 }
@@ -238,10 +231,7 @@ fn a_body_inside_of_a_task_is_not_that_task() {
                 Root(&ended).bails(receiver)
             })
             .unwrap_err();
-            assert_eq!(
-                names(&error),
-                [("echo", Some("the body")), ("the body", None)]
-            );
+            assert_echo_of_the_body(&error);
             Ok(())
         });
         Ok(())

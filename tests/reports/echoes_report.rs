@@ -1,6 +1,8 @@
 //! Which failures of a report are roots and which are echoes, and how it draws them.
 
-use crate::echoing::{MODES, Root, assert_no_echo, group, names, primary, spawn_echo};
+use crate::echoing::{
+    MODES, Root, assert_echo_of_the_body, assert_no_echo, group, names, primary, spawn_echo,
+};
 use crate::support::{Gate, blocked};
 use taskgroup::{Failure, GroupError, OnFailure, TaskGroup, channel};
 
@@ -144,11 +146,7 @@ fn an_isolated_failure_that_the_body_passes_on_is_the_root() {
                 Ok(taskgroup::shield(|| isolated.join())??)
             })
             .unwrap_err();
-        assert_eq!(
-            names(&error),
-            [("echo", Some("the body")), ("the body", None)]
-        );
-        assert_eq!(primary(&error), "the body");
+        assert_echo_of_the_body(&error);
     }
 }
 
@@ -166,10 +164,7 @@ fn a_task_that_failed_before_it_was_ready_is_the_root() {
                 start.map(drop).map_err(anyhow::Error::from)
             })
             .unwrap_err();
-        assert_eq!(
-            names(&error),
-            [("echo", Some("the body")), ("the body", None)]
-        );
+        assert_echo_of_the_body(&error);
     }
 }
 

@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{Drops, Gate, blocked, traced_errors};
+use crate::support::{Drops, Gate, blocked, panic_messages, traced_errors};
 use taskgroup::{CancelCause, CancelToken, Cancelled, FailureKind, GroupError};
 
 type Task<'a, T> = Box<dyn FnOnce() -> anyhow::Result<T> + Send + 'a>;
@@ -136,13 +136,7 @@ fn a_panic_ends_the_race_at_once() {
     });
     let error = taskgroup::race([failed, slow, panicking]).unwrap_err();
     assert_eq!(texts(&error), ["no route"]);
-    assert_eq!(
-        error
-            .panics()
-            .map(|panic| panic.message())
-            .collect::<Vec<_>>(),
-        ["index 3 of 2"]
-    );
+    assert_eq!(panic_messages(&error), ["index 3 of 2"]);
     assert!(
         error
             .primary()
@@ -317,13 +311,7 @@ fn join_reports_both_failures() {
     )
     .unwrap_err();
     assert_eq!(texts(&error), ["disk full"]);
-    assert_eq!(
-        error
-            .panics()
-            .map(|panic| panic.message())
-            .collect::<Vec<_>>(),
-        ["index 3 of 2"]
-    );
+    assert_eq!(panic_messages(&error), ["index 3 of 2"]);
 }
 
 #[test]

@@ -68,6 +68,15 @@ fn the_panic_policy_does_nothing_to_a_scope_that_ends_in_time() {
     }
 }
 
+/// Asserts that one of the errors that were traced contains `text`.
+#[track_caller]
+fn assert_logged(errors: &[String], text: &str) {
+    assert!(
+        errors.iter().any(|error| error.contains(text)),
+        "{errors:?}"
+    );
+}
+
 /// Returns nothing: the type is for a body that could have ended well.
 fn panic_with(message: &'static str) -> anyhow::Result<()> {
     std::panic::panic_any(message)
@@ -89,10 +98,7 @@ fn a_panic_of_the_body_comes_before_the_one_of_the_policy() {
     });
     let payload = outcome.expect_err("the body panics");
     assert_eq!(payload.downcast_ref::<&str>(), Some(&"of the body"));
-    assert!(
-        errors.iter().any(|error| error.contains("`body panics`")),
-        "{errors:?}"
-    );
+    assert_logged(&errors, "`body panics`");
 }
 
 #[test]
@@ -120,10 +126,7 @@ fn in_a_destructor_during_a_panic_the_policy_only_logs() {
     });
     let payload = outcome.expect_err("it panics");
     assert_eq!(payload.downcast_ref::<&str>(), Some(&"the first"));
-    assert!(
-        errors.iter().any(|error| error.contains("`unwinds`")),
-        "{errors:?}"
-    );
+    assert_logged(&errors, "`unwinds`");
 }
 
 #[test]
@@ -143,8 +146,5 @@ fn a_value_whose_drop_panics_does_not_hide_the_stall() {
     let payload = outcome.map(drop).expect_err("the policy panics");
     let text = payload.downcast_ref::<String>().expect("it is a text");
     has(text, &["the scope `bomb`", "stalled"]);
-    assert!(
-        errors.iter().any(|error| error.contains("of the value")),
-        "{errors:?}"
-    );
+    assert_logged(&errors, "of the value");
 }

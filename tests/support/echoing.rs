@@ -48,6 +48,14 @@ pub fn assert_echo<E>(error: &GroupError<E>) {
     assert_eq!(primary(error), "root");
 }
 
+/// Asserts that `echo` failed first and the body second, and that the first is the echo.
+#[track_caller]
+pub fn assert_echo_of_the_body<E>(error: &GroupError<E>) {
+    let body = "the body";
+    assert_eq!(names(error), [("echo", Some(body)), (body, None)]);
+    assert_eq!(primary(error), body);
+}
+
 /// Asserts that the failure of `echo` is the only one, and is not an echo.
 #[track_caller]
 pub fn assert_no_echo<E>(error: &GroupError<E>) {

@@ -9,13 +9,14 @@
 mod child;
 
 use std::fmt::{self, Write as _};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 #[allow(unused_imports, reason = "each test binary uses a part of this module")]
 pub(crate) use child::*;
-use taskgroup::{Builder, Cancelled, GroupStats, TaskGroup, TaskHandle};
+use taskgroup::{Builder, Cancelled, GroupError, GroupStats, PanicPayload, TaskGroup, TaskHandle};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -115,6 +116,22 @@ impl Drop for Bomb {
             panic!("{}", self.0);
         }
     }
+}
+
+/// Returns the message of the panic of `f`.
+#[track_caller]
+pub(crate) fn panic_of<T>(f: impl FnOnce() -> T) -> String {
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| drop(f())));
+    let payload = outcome.expect_err("it panics");
+    match payload.downcast::<String>() {
+        Ok(message) => *message,
+        Err(payload) => (*payload.downcast_ref::<&str>().expect("the payload is text")).to_owned(),
+    }
+}
+
+/// Returns the messages of the panics in a report, in their order.
+pub(crate) fn panic_messages<E>(error: &GroupError<E>) -> Vec<&str> {
+    error.panics().map(PanicPayload::message).collect()
 }
 
 /// Runs `f` and returns the events that its thread traced at error level during it, each as a

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+#[cfg(debug_assertions)]
+use crate::support::panic_of;
 use crate::support::{until_waiting, watch};
 use taskgroup::TaskGroup;
 use taskgroup::sync::{
@@ -222,13 +224,6 @@ fn a_part_that_is_not_sync_is_written_through_a_mapped_guard() -> anyhow::Result
     drop(cell);
     assert_eq!(lock.read()?.lock()?.get(), 1);
     Ok(())
-}
-
-/// The text of the panic with which `f` ends.
-#[cfg(debug_assertions)]
-fn panic_of<T>(f: impl FnOnce() -> T) -> String {
-    let payload = catch_unwind(AssertUnwindSafe(|| drop(f()))).unwrap_err();
-    *payload.downcast::<String>().expect("a panic with a text")
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use taskgroup::sync::{Condvar, Event, Mutex, RwLock};
 use taskgroup::{CancelToken, TaskGroup};
 
-use crate::support::{Gate, until_waiting, watch};
+use crate::support::{Gate, panic_of, until_waiting, watch};
 
 #[test]
 fn one_thread_at_a_time_holds_a_mutex() -> anyhow::Result<()> {
@@ -294,7 +294,7 @@ fn a_task_that_waits_for_a_lock_of_its_joiner_is_not_run_in_place() {
             || drop(taskgroup::shield(|| lock.read())),
         );
     }
-    // A thread that holds nothing any more runs tasks in place again.
+    // A thread that no longer holds anything runs tasks in place again.
     let here = std::thread::current().id();
     let mut runs = 0;
     while runs == 0 {
@@ -305,12 +305,6 @@ fn a_task_that_waits_for_a_lock_of_its_joiner_is_not_run_in_place() {
         })
         .unwrap();
     }
-}
-
-/// The text of the panic with which `f` ends.
-fn panic_of<T>(f: impl FnOnce() -> T) -> String {
-    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(f()))).unwrap_err();
-    *payload.downcast::<String>().expect("a panic with a text")
 }
 
 #[test]

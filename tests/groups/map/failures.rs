@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use taskgroup::{GroupError, OnFailure, TaskGroup};
 
+use crate::support::panic_messages;
+
 #[test]
 fn a_failed_item_gives_a_cancel_in_its_place_and_its_failure_is_the_groups() {
     let mut line = 0;
@@ -34,13 +36,7 @@ fn a_failed_item_gives_a_cancel_in_its_place_and_its_failure_is_the_groups() {
         error.errors().map(ToString::to_string).collect::<Vec<_>>(),
         ["item 1", "unordered item 1"]
     );
-    assert_eq!(
-        error
-            .panics()
-            .map(|panic| panic.message())
-            .collect::<Vec<_>>(),
-        ["item 3 panics"]
-    );
+    assert_eq!(panic_messages(&error), ["item 3 panics"]);
     let spawned_at = error.failures()[0].task().expect("it was a task").location;
     assert_eq!(
         (spawned_at.file(), spawned_at.line()),

@@ -6,7 +6,7 @@ use std::sync::{Barrier, Mutex};
 
 use taskgroup::{CancelToken, GroupError, TaskGroup};
 
-use crate::support::{Drops, blocked};
+use crate::support::{Drops, blocked, panic_of};
 
 #[test]
 fn the_whole_map_keeps_the_order_and_the_limit() -> anyhow::Result<()> {
@@ -124,16 +124,10 @@ fn whole_maps_may_be_nested() -> anyhow::Result<()> {
 
 #[test]
 fn the_whole_map_needs_a_limit_of_at_least_one() {
-    let panic = catch_unwind(|| drop(taskgroup::map([1], 0, anyhow::Ok))).unwrap_err();
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or(panic.downcast_ref::<String>().cloned());
+    let message = panic_of(|| taskgroup::map([1], 0, anyhow::Ok));
     assert!(
-        message
-            .as_deref()
-            .is_some_and(|text| text.contains("limit") && text.contains('0')),
-        "{message:?}"
+        message.contains("limit") && message.contains('0'),
+        "{message}"
     );
 }
 

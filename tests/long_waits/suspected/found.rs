@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use taskgroup::channel::{bounded, select};
+use taskgroup::channel::{Receiver, bounded, select};
 use taskgroup::sync::{Barrier, Condvar, Event, Latch, Mutex, Promise, Semaphore};
-use taskgroup::{CancelToken, TaskGroup};
+use taskgroup::{CancelToken, GroupError, TaskGroup};
 
 use super::cases::{Case, planted};
 
@@ -15,6 +15,24 @@ fn has_monitor() -> bool {
         let name = thread.and_then(|thread| std::fs::read_to_string(thread.path().join("comm")));
         // A thread may end while they are listed.
         name.is_ok_and(|name| name.starts_with("taskgroup-monit"))
+    })
+}
+
+/// Two tasks each wait for a message by `receive`, and hold the sender that the other waits for.
+fn receivers_that_wait_for_each_other(
+    receive: fn(&Receiver<()>) -> anyhow::Result<()>,
+) -> Result<(), GroupError> {
+    let (to_a, from_a) = bounded::<()>(1);
+    let (to_b, from_b) = bounded::<()>(1);
+    TaskGroup::scope(|g| {
+        planted();
+        for (sender, receiver) in [(to_a, from_b), (to_b, from_a)] {
+            g.spawn(move || {
+                receive(&receiver)?;
+                Ok(sender.send(())?)
+            });
+        }
+        Ok(())
     })
 }
 
@@ -78,30 +96,11 @@ pub(crate) const FOUND: &[Case] = &[
         })
     }),
     ("receivers_that_hold_each_others_senders", || {
-        let (to_a, from_a) = bounded::<()>(1);
-        let (to_b, from_b) = bounded::<()>(1);
-        TaskGroup::scope(|g| {
-            planted();
-            for (sender, receiver) in [(to_a, from_b), (to_b, from_a)] {
-                g.spawn(move || {
-                    receiver.recv()?;
-                    Ok(sender.send(())?)
-                });
-            }
-            Ok(())
-        })
+        receivers_that_wait_for_each_other(|receiver| Ok(receiver.recv()?))
     }),
     ("selections_that_hold_each_others_senders", || {
-        let (to_a, from_a) = bounded::<()>(1);
-        let (to_b, from_b) = bounded::<()>(1);
-        TaskGroup::scope(|g| {
-            planted();
-            for (sender, receiver) in [(to_a, from_b), (to_b, from_a)] {
-                g.spawn(move || {
-                    select! { recv(receiver) -> _message => () }?;
-                    Ok(sender.send(())?)
-                });
-            }
+        receivers_that_wait_for_each_other(|receiver| {
+            select! { recv(receiver) -> _message => () }?;
             Ok(())
         })
     }),

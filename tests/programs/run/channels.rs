@@ -128,7 +128,7 @@ impl Frame {
         self.received(begin, end.channel, number, seen, false);
     }
 
-    /// Receives one message; false where there will be none any more.
+    /// Receives one message; false where no more will come.
     fn receive(
         &self,
         end: &End<Receiver<Value>>,

@@ -1,10 +1,22 @@
 //! Locks that several readers hold.
 
-use taskgroup::TaskGroup;
 use taskgroup::sync::RwLock;
+use taskgroup::{TaskGroup, TaskHandle};
 
-use super::panic_of;
-use crate::support::{Gate, until_waiting, watch};
+use crate::support::{Gate, panic_of, until_waiting, watch};
+
+/// Spawns a task that writes 1 into `lock`, which is held, and waits until the task waits.
+fn spawn_waiting_writer<'scope>(
+    g: &'scope TaskGroup<'scope, '_>,
+    lock: &'scope RwLock<i32>,
+) -> TaskHandle<'scope, ()> {
+    let writer = g.spawn(|| {
+        *lock.write()? = 1;
+        Ok(())
+    });
+    until_waiting(lock, 1);
+    writer
+}
 
 #[test]
 fn reading_again_is_reported_if_a_writer_waits() -> anyhow::Result<()> {
@@ -13,11 +25,7 @@ fn reading_again_is_reported_if_a_writer_waits() -> anyhow::Result<()> {
     TaskGroup::scope(|g| {
         let reading = lock.read()?;
         drop(lock.read()?);
-        let writer = g.spawn(|| {
-            *lock.write()? += 1;
-            Ok(())
-        });
-        until_waiting(&lock, 1);
+        let writer = spawn_waiting_writer(g, &lock);
         let message = panic_of(|| lock.read());
         assert!(
             message.contains("this thread holds the lock already"),
@@ -81,11 +89,7 @@ fn readers_queue_behind_a_waiting_writer() -> anyhow::Result<()> {
     let lock = RwLock::new(0);
     TaskGroup::scope(|g| {
         let reading = lock.read()?;
-        let writer = g.spawn(|| {
-            *lock.write()? = 1;
-            Ok(())
-        });
-        until_waiting(&lock, 1);
+        let writer = spawn_waiting_writer(g, &lock);
         let reader = g.spawn(|| Ok(*lock.read()?));
         until_waiting(&lock, 2);
         drop(reading);
@@ -102,11 +106,7 @@ fn a_cancelled_writer_lets_the_readers_behind_it_read() -> anyhow::Result<()> {
     let done = Gate::default();
     TaskGroup::scope(|g| {
         let reading = lock.read()?;
-        let writer = g.spawn(|| {
-            *lock.write()? = 1;
-            Ok(())
-        });
-        until_waiting(&lock, 1);
+        let writer = spawn_waiting_writer(g, &lock);
         for _ in 0..2 {
             g.spawn(|| {
                 assert_eq!(*lock.read()?, 0);

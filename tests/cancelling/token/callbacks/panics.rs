@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use taskgroup::{CancelToken, FailureKind, GroupError, TaskGroup};
 
 use super::Record;
-use crate::support::{Bomb, LONG, traced_errors};
+use crate::support::{Bomb, LONG, panic_messages, traced_errors};
 
 #[test]
 fn a_panicking_callback_stops_no_other_and_is_traced() {
@@ -40,7 +40,7 @@ fn panics_of_several_callbacks_are_failures_of_the_group_with_the_token() {
         Ok(())
     })
     .unwrap_err();
-    let panics: Vec<_> = error.panics().map(|panic| panic.message()).collect();
+    let panics = panic_messages(&error);
     assert_eq!(panics, ["callback two", "callback one"]);
     assert!(
         error
@@ -90,7 +90,7 @@ fn a_callback_of_a_task_that_panics_is_a_failure_of_its_group() {
             Ok(())
         })
         .expect_err("the callback panics");
-        let panics: Vec<_> = error.panics().map(|panic| panic.message()).collect();
+        let panics = panic_messages(&error);
         assert_eq!(panics, ["in a callback"], "kept: {kept}, daemon: {daemon}");
     }
 }
