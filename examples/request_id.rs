@@ -1,4 +1,4 @@
-//! A request id in every log line, also in the lines of tasks that know nothing of requests.
+//! A request id in every log line, even in the lines of tasks that know nothing of requests.
 //!
 //! ```text
 //! cargo run --release --example request_id [-- --requests N]

@@ -6,7 +6,7 @@
 //! curl http://127.0.0.1:8080/sleep/5     or /, or /sum with lines of numbers to POST
 //! ```
 //!
-//! Look what a SIGTERM or Ctrl-C does: no connection is accepted any more, idle ones close at once,
+//! Watch what a SIGTERM or Ctrl-C does: no more connections are accepted, idle ones close at once,
 //! and requests that have begun are answered, for as long as the grace lasts. A second signal ends
 //! the process as it is. A client that sends its request byte by byte is cut off at the deadline of
 //! the request. No call has a time-out of its own, and the accept loop neither polls nor sleeps.

@@ -240,8 +240,8 @@
 //! });
 //! ```
 //!
-//! It is not used even after the task was joined, since the borrow lasts as long as the scope. This
-//! reads the count where it is free again:
+//! It cannot be used even after the task was joined, since the borrow lasts as long as the scope.
+//! This program reads the count after the borrow has ended:
 //!
 //! ```
 //! use taskgroup::TaskGroup;
@@ -259,7 +259,7 @@
 //!
 //! # A value that is not `Send` stays on its thread
 //!
-//! Neither a capture nor a result moves it:
+//! A capture or a result does not move it:
 //!
 //! ```compile_fail,E0277
 //! use std::rc::Rc;

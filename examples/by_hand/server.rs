@@ -44,7 +44,7 @@ struct Server {
     quit: AtomicBool,
 }
 
-/// Counts a connection for as long as it lasts, also if its thread panics.
+/// Counts a connection for as long as it lasts, even if its thread panics.
 struct Place {
     server: Arc<Server>,
     full: bool,

@@ -280,7 +280,7 @@ where
             return;
         }
 
-        // One line for a cancel, also if it reaches several groups.
+        // One line for a cancel, even if it reaches several groups.
         let cause = fields.0.remove("cause").unwrap_or_default();
         let origin = fields.0.remove("origin").unwrap_or_default();
         let cancel = (origin, cause.clone());

@@ -252,7 +252,7 @@ fn run<T, F: FnOnce() -> T>(call: &Mutex<SharedCall<T, F>>) {
     drop(call);
 
     // The panic of `f`, or of the destructor of its value. The thread is taken off the list with
-    // the call, which no other thread has any more.
+    // the call, which no other thread has now.
     if let Err(payload) = result.and_then(|value| catch(|| drop(value))) {
         log(|| {
             error_event!(

@@ -26,7 +26,7 @@ use crate::cancel::region;
 /// # Cancellation
 ///
 /// The hook has to stop `f`: it shuts the socket down, sends the message that ends the `recv`, or
-/// closes the pipe. The result of `f` is returned unchanged, also after a cancel, so that no value
+/// closes the pipe. The result of `f` is returned unchanged, even after a cancel, so that no value
 /// is lost.
 ///
 /// **An `Ok` of `f` does not mean that `f` was finished.** Some calls report the act of the hook as

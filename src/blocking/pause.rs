@@ -128,7 +128,7 @@ fn pause(until: Option<Instant>) -> Result<(), Cancelled> {
 }
 
 /// Blocks until this thread is unparked with [`std::thread::Thread::unpark`]. Like std's `park`, it
-/// may return early: an earlier wait of this thread, also in another task, may have left an unpark.
+/// may return early: an earlier wait of this thread, even in another task, may have left an unpark.
 /// To block until a cancel, call [`sleep`] with [`Duration::MAX`].
 ///
 /// # Cancellation

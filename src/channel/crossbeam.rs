@@ -20,8 +20,8 @@
 //! # }
 //! ```
 //!
-//! In a `select!` of crossbeam, the receiver of [`CancelToken::closed`](crate::CancelToken::closed)
-//! stands for the cancel:
+//! In a `select!` of crossbeam, the case of the cancel receives from
+//! [`CancelToken::closed`](crate::CancelToken::closed):
 //!
 //! ```
 //! use crossbeam_channel::{select, unbounded};
@@ -204,9 +204,9 @@ pub fn iter<T>(receiver: &Receiver<T>) -> Iter<'_, T> {
 
 /// An iterator over the messages of a channel of crossbeam. Made by [`iter`].
 ///
-/// Each step is a [`recv`]. In a cancelled scope it yields the error, so that a loop that was cut
-/// short does not look finished. Then it ends, so that a loop that drops errors, like `flatten`,
-/// does not spin. It takes no message then, and it can be continued, for example in a
+/// Each step is a [`recv`]. In a cancelled scope the iterator takes no message. It yields the
+/// error, so that a loop that was cut short does not look finished. Then it ends, so that a loop
+/// that drops errors, like `flatten`, does not spin. It can be continued, for example in a
 /// [`shield`](crate::shield).
 ///
 /// ```

@@ -75,10 +75,10 @@ impl<'a, T> IntoIterator for &'a mut Receiver<T> {
 /// An iterator over the messages of a channel, until it is empty and has no senders. Made by
 /// [`Receiver::iter`].
 ///
-/// Each step is a [`recv`](Receiver::recv). In a cancelled scope it yields the error, so that a
-/// loop that was cut short does not look finished. Then it ends, so that a loop that drops errors,
-/// like `flatten`, does not spin. It takes no message then, and it can be continued, for example in
-/// a [`shield`](crate::shield).
+/// Each step is a [`recv`](Receiver::recv). In a cancelled scope the iterator takes no message. It
+/// yields the error, so that a loop that was cut short does not look finished. Then it ends, so
+/// that a loop that drops errors, like `flatten`, does not spin. It can be continued, for example
+/// in a [`shield`](crate::shield).
 ///
 /// If a task that had a sender did not end well, the iterator yields [`RecvError::Disconnected`]
 /// after the last message, once, and then ends: see [Pipelines](super#pipelines).

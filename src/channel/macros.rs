@@ -36,7 +36,7 @@
 /// | `send(sender, message) -> sent => ..` | when there is room, or no receiver | `Result<(), Disconnected>` |
 /// | `cancelled(token) -> why => ..` | when this token is cancelled | [`Cancelled`](crate::Cancelled) |
 /// | `default => ..` | if no other arm can be chosen at once | |
-/// | `default(duration) => ..` | if no other arm could be chosen for so long | |
+/// | `default(duration) => ..` | if no other arm could be chosen within this time | |
 /// | `default(deadline) => ..` | if no other arm could be chosen until this `Instant` | |
 ///
 /// The operand of a `recv` is a receiver, or an `Option` of a receiver or of a reference to one.

@@ -150,7 +150,7 @@ use crate::facade;
 #[doc(inline)]
 pub use crate::__select as select;
 
-/// Creates a channel with room for `capacity` messages. With room for none, a send hands its
+/// Creates a channel with room for `capacity` messages. With a capacity of zero, a send hands its
 /// message to a waiting receiver.
 ///
 /// ```
@@ -178,7 +178,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     bounded(usize::MAX)
 }
 
-/// Returns a receiver that never gets a message, and never an end.
+/// Returns a receiver of a channel that stays empty and never disconnects.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -202,9 +202,9 @@ pub fn never<T>() -> Receiver<T> {
 /// Returns a receiver that gets one message, when `duration` has passed. The message is the instant
 /// at which it was due.
 ///
-/// No other message follows, and no end. The channel costs no thread: a receive waits for the clock
-/// by itself. A cancel or a time limit ends its wait like any other. A `duration` that is too long
-/// for an [`Instant`] never passes.
+/// No other message follows, and the channel never disconnects. It costs no thread: a receive waits
+/// for the clock by itself. A cancel or a time limit ends its wait like any other. A `duration`
+/// that is too long for an [`Instant`] never passes.
 ///
 /// Use it to limit several waits, or beside other cases. To limit a single wait,
 /// [`recv_timeout`](Receiver::recv_timeout) and the `default(duration)` of a [`select!`] are
@@ -238,9 +238,9 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
 /// Returns a receiver that gets a message each time that `period` has passed. The message is the
 /// instant at which it was due.
 ///
-/// The first message comes after one period, and no end follows. The channel has room for one
+/// The first message comes after one period, and the channel never disconnects. It has room for one
 /// message: a receive that is late by a period or more gets one message and not all that were
-/// missed, and the next comes a period later. Each message goes to one of the clones of the
+/// missed, and the next message comes a period later. Each message goes to one of the clones of the
 /// receiver.
 ///
 /// The channel costs no thread: a receive waits for the clock by itself. A cancel or a time limit

@@ -31,15 +31,15 @@ use crate::cancel::{CancelToken, Cancelled};
 /// ```
 ///
 /// A case can be done if it need not wait. If the other end of its channel is gone, it can be done
-/// too, and its output is [`Disconnected`]. Of several cases that can be done, each is equally
-/// likely to be chosen. A `Select` can be used again, with the same cases.
+/// too, and its output is [`Disconnected`]. If several cases can be done, each is equally likely to
+/// be chosen. A `Select` can be used again, with the same cases.
 ///
 /// A message to send is lent in an `Option`. It is taken out only when it is sent, so no message is
 /// lost, whatever the outcome of the select. While there is none, the case is never chosen.
 ///
 /// # Cancellation
 ///
-/// The cancel of the current scope is not a case, so that it cannot be left out:
+/// The cancel of the current scope is not a case, so it cannot be left out:
 /// [`select`](Self::select) and [`select_timeout`](Self::select_timeout) are blocking points. If
 /// they fail, nothing was received or sent. The output of a case that was done while the scope was
 /// being cancelled is returned. The cancel of another token is a case:

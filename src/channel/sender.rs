@@ -151,8 +151,9 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// Fails if there is no room, no receiver that waits, or no receiver at all. If there is no
-    /// receiver and the scope is cancelled, the error is the cancel. It holds the message.
+    /// Fails if there is no room or, with a capacity of zero, if no receiver waits. Also fails if
+    /// there are no receivers; if the scope is cancelled then, the error is the cancel. The error
+    /// holds the message.
     ///
     /// ```
     /// let (sender, _receiver) = taskgroup::channel::bounded(1);

@@ -11,7 +11,7 @@
 //! NAME.with(&String::from("ada"), || NAME.get(|name| kept = name));
 //! ```
 //!
-//! Neither does it into a task of a group that is open already:
+//! It does not move into a task of a group that is open already either:
 //!
 //! ```compile_fail,E0521
 //! use taskgroup::{ScopedValue, TaskGroup};

@@ -48,7 +48,7 @@
 //!   is not seen.
 //! - A danger that does not come about is not reported: two locks that are taken in both orders,
 //!   but never at once.
-//! - A guard that is leaked with `mem::forget` still counts as held, also when its lock has been
+//! - A guard that is leaked with `mem::forget` still counts as held, even when its lock has been
 //!   moved or freed.
 //!
 //! # Suspected

@@ -6,7 +6,7 @@
 //! there has been no such wait for a while, and the next one starts it again. So it costs nothing
 //! to a program that does not wait, and nothing to a lock that is free.
 //!
-//! It is driven by time: a deadlock is found although nothing moves any more.
+//! It is driven by time: a deadlock is found although nothing moves.
 //!
 //! # Invariants
 //!

@@ -49,9 +49,8 @@ pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
         }
     });
 
-    // Each by itself: two panics of one drop end the process. Values that were noted are not here
-    // any more. A thread of a model drops its values here once its thread-locals
-    // are gone.
+    // One at a time: two panics of one drop end the process. Values that were noted are no longer
+    // here. A thread of a model drops its values here once its thread-locals are gone.
     let mut panicked = None;
     for value in values {
         drop_one(value, &mut panicked);

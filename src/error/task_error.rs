@@ -244,7 +244,7 @@ mod tests {
             Plain::from(cancelled())
         ))));
 
-        // Nor does a wrapper around the group hide that it failed.
+        // A wrapper around the group does not hide that it failed either.
         assert!(!counts_as_cancelled(anyhow::Error::from(Box::new(
             failed_group(Plain::from(cancelled()))
         ))));

@@ -52,7 +52,7 @@ impl<T> Late<T> {
             .get_or_insert_with(|| Rc::new(make()))
             .clone();
 
-        // Its drop keeps rule 2, also where `f` panics.
+        // Its drop keeps rule 2, even where `f` panics.
         let used = Use {
             late: self,
             value,

@@ -66,7 +66,7 @@ impl Waker {
         while let Err(Errno::INTR) = rustix::io::write(self.write_end(), &1_u64.to_ne_bytes()) {}
     }
 
-    /// Makes the descriptor not readable any more, until the next wake.
+    /// Makes the descriptor unreadable until the next wake.
     pub(crate) fn drain(&self) {
         let mut bytes = [0; 64];
         // An eventfd is empty after one read. A pipe is read until it is.

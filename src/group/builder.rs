@@ -40,7 +40,7 @@ pub struct Builder<E = anyhow::Error> {
 }
 
 impl TaskGroup<'_, '_> {
-    /// Makes the options of a group, to be opened with [`Builder::scope`].
+    /// Returns the options of a new group. [`Builder::scope`] opens the group.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -180,7 +180,7 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// Sets what a failure does to the other tasks. Default: [`OnFailure::CancelSiblings`].
+    /// Sets the effect of a failure on the other tasks. Default: [`OnFailure::CancelSiblings`].
     ///
     /// ```
     /// use taskgroup::{OnFailure, TaskGroup};
@@ -201,7 +201,7 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// Sets what a panic becomes. Default: [`OnPanic::Collect`].
+    /// Sets the effect of a panic of a task. Default: [`OnPanic::Collect`].
     ///
     /// ```should_panic
     /// use taskgroup::{OnPanic, TaskGroup};
@@ -217,8 +217,8 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// Cancels the group when `token` is cancelled, and when the scope that it is opened in is. May
-    /// be called more than once.
+    /// Cancels the group also when `token` is cancelled, and not only when the scope around the
+    /// group is. May be called more than once.
     ///
     /// ```
     /// use taskgroup::{CancelToken, TaskGroup};
@@ -257,11 +257,12 @@ impl<E: TaskError> Builder<E> {
     ///
     /// The report says what each of these tasks does and what would end it. It goes to `tracing`
     /// and to stderr, or to a hook of [`on_stall`](crate::on_stall). It comes again after twice the
-    /// time, four times the time, and so on. A scope that only works for long is never reported.
+    /// time, four times the time, and so on. A scope that is neither cancelled nor past its
+    /// deadline is never reported, however long it runs.
     ///
-    /// While a debugger has the process, nothing is reported. If the process was stopped for a
-    /// time, the delay starts again. Code inside of [`winding_down`](crate::winding_down) is not
-    /// reported before the grace of the cancel has ended, and this time has passed since.
+    /// While a debugger is attached to the process, nothing is reported. If the process was stopped
+    /// for a time, the delay starts again. Code inside of [`winding_down`](crate::winding_down) is
+    /// not reported before the grace of the cancel has ended, and this time has passed since.
     ///
     /// `Duration::MAX` turns the reports of this scope off.
     ///
@@ -281,7 +282,7 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// Sets what happens if the scope stalls. Default: [`StallPolicy::Report`].
+    /// Sets the effect of a stall of the scope. Default: [`StallPolicy::Report`].
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {

@@ -126,8 +126,8 @@ impl fmt::Debug for LatencyRecorder {
 ///
 /// Each task that was running at a cancel and has ended since is in it once, with the time from the
 /// cancel to its end: whether the cancel cut it short, or it failed on its way out, or it finished
-/// all the same. A task that does not see its cancel is the one with the longest time. Tasks that
-/// never ran are not in it.
+/// anyway. A task that does not see its cancel is the one with the longest time. Tasks that never
+/// ran are not in it.
 ///
 /// The widths of the buckets are an eighth of a power of two, from 1 microsecond to about 70
 /// minutes. So a [`quantile`](Self::quantile) is at most an eighth too long. The

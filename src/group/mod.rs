@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `collect` | ways to run many tasks and collect their results: maps, `race`, `join` |
 //! | `builder`, `run` | the options of a group; the run of a scope from its opening to its report |
-//! | `stalled` | what follows for a scope that was reported as stalled |
+//! | `stalled` | the end of a scope that was reported as stalled |
 //! | `spawn` | the ways to spawn a task |
 //! | `scope`, `release` | the public type of a group; the hooks at its end |
 //! | `task` | one task from its spawn to its end, and its handle |

@@ -13,7 +13,7 @@ pub(super) static CANCEL_LATENCY: LatencyRecorder = LatencyRecorder::new();
 /// took to end once they were cancelled.
 ///
 /// It reads a few counters of each thread and stops none, so it may be called as often as a monitor
-/// likes, from any thread, also in a callback, a destructor or a panic hook. It takes the lock of
+/// likes, from any thread, even in a callback, a destructor or a panic hook. It takes the lock of
 /// the pool of workers, so a global allocator must not call it; [`snapshot`](crate::snapshot) may
 /// be called there. Counts are kept whether it is called or not. A task costs three additions on
 /// memory of its thread.

@@ -31,9 +31,9 @@ impl TaskGroup<'_, '_> {
     ///
     /// # Cancellation
     ///
-    /// The scope waits for its tasks whatever is cancelled, and they end early because of the
-    /// cancel. If the scope is cancelled from outside, and the body and all tasks produced their
-    /// values anyway, it returns the value.
+    /// The scope always waits for its tasks; a cancel makes them end early. If the scope is
+    /// cancelled from outside, and the body and all tasks produced their values anyway, it returns
+    /// the value.
     ///
     /// # Errors
     ///
@@ -330,7 +330,7 @@ struct Visible {
 }
 
 impl Visible {
-    /// Ends what others see of the scope. From here on it is not reported any more.
+    /// Ends what others see of the scope. From here on it is no longer reported.
     fn end(self, state: &GroupState, outcome: &'static str) {
         drop(self.shown);
         if let Some(traced) = self.traced {

@@ -56,9 +56,9 @@ pub struct GroupStats {
     /// were about to have, all that [`limit`](crate::Builder::limit) allows. 0 without a limit.
     pub permit_waits: u64,
     /// How long these waited from their spawns until they began or were dropped, all together and
-    /// up to now. So if 10 tasks wait, it grows by 10 seconds a second. By the coarse clock of the
-    /// system: a short wait counts as 0 or as some milliseconds, and many of them add up to the
-    /// right sum.
+    /// up to now. If 10 tasks wait, it grows by 10 seconds each second. The clock is the coarse
+    /// clock of the system: a short wait counts as 0 or as some milliseconds, and the sum of many
+    /// waits is right.
     pub permit_wait: Duration,
     /// How long tasks took to end once they were cancelled.
     pub cancel_latency: LatencyHistogram,

@@ -246,7 +246,7 @@ impl<S> Cancellable<S> {
         &mut self.stream
     }
 
-    /// Returns the stream. Its reads and writes do not end with the scope any more.
+    /// Returns the stream. Its reads and writes no longer end with the scope.
     ///
     /// ```
     /// use taskgroup::io::Cancellable;

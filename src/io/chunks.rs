@@ -11,15 +11,16 @@ const STEP: usize = 64 << 10;
 /// Copies all bytes of a reader, until its end, into a writer. Returns their number.
 ///
 /// Like std's [`copy`](std::io::copy), but it looks for a cancel before each step of at most 64
-/// KiB. So the copy of a large file ends with its scope, although reads of files are no blocking
+/// KiB. So the copy of a large file ends with its scope, although reads of files are not blocking
 /// points.
 ///
 /// # Cancellation
 ///
 /// A blocking point: it fails immediately in a cancelled scope, and between its steps. If the
 /// reader or the writer is one of this crate, a cancel wakes their calls too. A step that was read
-/// and not written is lost: a cancel of the *write* loses up to 64 KiB. A stream of this crate that
-/// was cut in the middle of it is broken. So after a cancel, give up both ends, or copy by hand.
+/// and not written is lost: a cancel of the *write* loses up to 64 KiB. A writer of this crate that
+/// was cut in the middle of a step is broken. So after a cancel, give up both ends, or copy by
+/// hand.
 ///
 /// In a cancelled scope the end of the reader is the cancel, so that a copy that was cut does not
 /// look complete.
@@ -56,7 +57,8 @@ pub fn copy<R: Read + ?Sized, W: Write + ?Sized>(from: &mut R, to: &mut W) -> io
 /// Reads until the end, and appends the bytes to `buf`. Returns their number.
 ///
 /// Like [`Read::read_to_end`], but it looks for a cancel before each step of at most 64 KiB, so
-/// that reads of large files end with their scope. For a reader of this crate both do.
+/// that reads of large files end with their scope. For a reader of this crate, both functions end
+/// with the scope.
 ///
 /// # Cancellation
 ///

@@ -102,7 +102,7 @@ fn check_type(path: &Path, metadata: &Metadata) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
-/// Blocks until a process has opened the FIFO to write to it, also if it has closed it again.
+/// Blocks until a process has opened the FIFO to write to it, even if it has closed it again.
 #[track_caller]
 fn wait_for_writer(fifo: BorrowedFd<'_>) -> Result<(), Cancelled> {
     let mut pauses = Pauses::long(WaitKind::Fifo);
@@ -151,8 +151,7 @@ fn has_writer(_: BorrowedFd<'_>) -> bool {
 /// cancelled, a write of at most `PIPE_BUF` bytes is whole or nothing, and a `write_all` that is
 /// cut breaks this handle.
 ///
-/// When the last writer has gone, a read is at the end, `Ok(0)`. If another writer comes, reads go
-/// on.
+/// When the last writer has gone, a read returns `Ok(0)`. If another writer comes, reads go on.
 ///
 /// The descriptor is nonblocking. [`into_file`](Self::into_file) makes it blocking again.
 ///

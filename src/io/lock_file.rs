@@ -13,9 +13,9 @@ use crate::waiting::WaitKind;
 /// Locks a file for this handle alone, and blocks until no other handle has a lock on it.
 ///
 /// Like std's [`File::lock`](std::fs::File::lock), but a cancel ends the wait, and it needs no
-/// newer compiler than the rest of this crate. It is `flock` of the system: only processes that
-/// lock the file notice. Another handle of the same process waits too, unless it is a clone of this
-/// one.
+/// newer compiler than the rest of this crate. It uses `flock`, which is advisory: it holds up only
+/// processes that lock the file too. Another handle of the same process waits too, unless it is a
+/// clone of this one.
 ///
 /// [`unlock_file`] ends the lock, and so does the close of the last clone of the handle. While the
 /// lock is taken, it is tried again after pauses of 1 to 50 ms.

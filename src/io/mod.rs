@@ -1,9 +1,9 @@
 //! Pipes, standard input, files and other people's descriptors, with calls that end with their
 //! scope.
 //!
-//! A read of std knows nothing of scopes: a cancelled task that waits for input waits on. The types
-//! of this module are like std's, and every call that can block is a blocking point. It wakes on a
-//! cancel and at a deadline.
+//! Reads of std know nothing of scopes: a cancelled task that waits for input goes on waiting. The
+//! types of this module are like std's, and every call that can block is a blocking point. It wakes
+//! on a cancel and at a deadline.
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -20,14 +20,14 @@
 //! # Errors of a cancel
 //!
 //! The error of a cancelled call is an [`io::Error`](Error) of the kind [`Other`](ErrorKind::Other)
-//! that holds the [`Cancelled`](crate::Cancelled). Code that retries errors of some kinds, as
-//! `read_exact` retries `Interrupted`, does not retry this one. `?` passes it on, and
+//! that holds the [`Cancelled`](crate::Cancelled). Code that retries errors of some kinds, like
+//! `read_exact` does for `Interrupted`, does not retry this one. `?` passes it on, and
 //! [`Cancelled::find`](crate::Cancelled::find) finds it.
 //!
 //! # Descriptors stay as they are
 //!
 //! No call changes a flag of a descriptor that another process may have. The terminal of a shell,
-//! or a pipe that another process writes to, is as it was, also if this process is killed in the
+//! or a pipe that another process writes to, stays as it was, even if this process is killed in the
 //! middle of a call.
 //!
 //! # What a cancelled call leaves behind
@@ -45,7 +45,7 @@
 //! | [`copy`] | up to 64 KiB that were read and not written are lost |
 //!
 //! A [`BufReader`] keeps what it has read. Its `read_line` loses the part of a line that ends in
-//! the middle of a character, as std's always does after an error; [`lines`] and [`stdin`] do not.
+//! the middle of a character, like std's after every error; [`lines`] and [`stdin`] do not.
 //!
 //! # Which type for what
 //!

@@ -75,8 +75,8 @@ fn make_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 /// # Errors
 ///
 /// The errors of std, and a [`Cancelled`](crate::Cancelled) in an error of the kind
-/// [`Other`](io::ErrorKind::Other). Never `WouldBlock`: also a descriptor that the user made
-/// nonblocking waits.
+/// [`Other`](io::ErrorKind::Other). Never `WouldBlock`: a read of a descriptor that the user made
+/// nonblocking waits too.
 ///
 /// ```
 /// use std::io::{BufRead, BufReader, Write};
@@ -107,18 +107,18 @@ pub struct PipeReader {
 ///
 /// A write fails immediately in a cancelled scope, and wakes when the scope is cancelled.
 ///
-/// - `write` has written nothing then. One of at most `PIPE_BUF` bytes, which are 4096 on Linux and
-///   512 on macOS, is written in one piece or not at all.
+/// - `write` has written nothing then. A `write` of at most `PIPE_BUF` bytes, which are 4096 on
+///   Linux and 512 on macOS, is written in one piece or not at all.
 /// - `write_all` of at most `PIPE_BUF` bytes has written nothing either. A longer one may be cut
 ///   after its first byte. Then the reader has a part of a message, so the pipe is *broken*: every
 ///   later write to this writer and its clones fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe)
 ///   and a text that names the cancel. To finish a message in spite of a cancel, write it in a
 ///   [`shield_for`](crate::shield_for).
-/// - `write!` formats the text first, and then is a `write_all`.
+/// - `write!` formats the text first, and then writes it like `write_all`.
 ///
 /// # Errors
 ///
-/// The errors of std, `BrokenPipe` once all readers are gone included, and a
+/// The errors of std, including `BrokenPipe` once all readers are gone, and a
 /// [`Cancelled`](crate::Cancelled) in an error of the kind [`Other`](io::ErrorKind::Other).
 ///
 /// ```

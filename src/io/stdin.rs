@@ -14,8 +14,8 @@ static STDIN: Mutex<StdinBuffer> = Mutex::new(StdinBuffer::new());
 /// Returns a handle of standard input, with reads that end with their scope.
 ///
 /// Like std's [`stdin`](std::io::stdin), for a terminal, a pipe, a socket and a file. It has a
-/// buffer of its own. So use either this one or std's in a program: what one has in its buffer, the
-/// other does not see.
+/// buffer of its own. So use either this one or std's in a program: neither sees the bytes in the
+/// buffer of the other.
 ///
 /// No flag of the descriptor is changed, since it is shared with the shell and other processes.
 ///

@@ -5,7 +5,7 @@
 //! 1. Only the thread that has a lane writes its counts. So a count is a load, an addition and a
 //!    store, with no read-modify-write and no cache line that threads share. The counts of threads
 //!    without a lane belong to no lane: such threads share them, and add by a read-modify-write.
-//! 2. They are never set back, also when the lane gets another thread. So the sum over all lanes
+//! 2. They are never set back, even when the lane gets another thread. So the sum over all lanes
 //!    never falls.
 
 use std::sync::atomic::AtomicU64 as PlainU64;

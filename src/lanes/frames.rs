@@ -88,7 +88,7 @@ pub(crate) struct FrameView {
     pub(crate) group: u64,
     /// The call of `start` that began the task still waits for it to be ready.
     pub(crate) is_starting: bool,
-    /// No thread can say any more that the task is ready: the call waits for its end.
+    /// No thread can still say that the task is ready: the call waits for its end.
     pub(crate) is_without_ready: bool,
     pub(crate) location: &'static Location<'static>,
     /// How often code in this frame has been told of a cancel.
@@ -158,7 +158,7 @@ pub(crate) struct StartMark {
 }
 
 impl StartMark {
-    /// Shows that `start` does not wait for the task any more. For any thread.
+    /// Shows that `start` no longer waits for the task. For any thread.
     ///
     /// The cell may have got another frame since. No two tasks have one number, so that frame keeps
     /// its mark.

@@ -350,7 +350,7 @@ mod tests {
         (1..=3).for_each(|object| held.add(object, HeldAs::Shared, object as u32, here()));
         let left = || held.view().map(|held| (held.depth, held.is_left));
 
-        // An object that is left stays left, also where a frame that holds nothing ends.
+        // An object that is left stays left, even where a frame that holds nothing ends.
         held.rise(2, NextTaker::None);
         held.rise(1, NextTaker::Frame);
         held.rise(0, NextTaker::Frame);

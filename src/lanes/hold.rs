@@ -19,8 +19,8 @@ pub(crate) fn locked<T: ?Sized>(
     }
 }
 
-/// Shows that this thread does not hold `lock` any more, which it has taken at `location`, if that
-/// is known. Two guards to read one lock are told apart by their places.
+/// Shows that this thread no longer holds `lock`, which it has taken at `location`, if that is
+/// known. Two guards to read one lock are told apart by their places.
 #[inline(always)]
 pub(crate) fn unlocked<T: ?Sized>(lock: &T, location: Option<&'static Location<'static>>) {
     if let Some(lane) = mine() {

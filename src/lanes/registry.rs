@@ -1,7 +1,7 @@
 //! The lanes of the process.
 //!
 //! They are in segments that are made as threads come and are never freed. So a reader needs no
-//! lock to find them, and none to allocate: a dump can read them when nothing else works any more.
+//! lock to find them, and none to allocate: a dump can read them when nothing else works.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -92,7 +92,7 @@ fn claim() -> Option<&'static Lane> {
             return None;
         }
 
-        // The number is new, also where the lane is not: it tells the threads apart.
+        // The number is new, even where the lane is not: it tells the threads apart.
         let index = take_index()?;
         let lane = at(index as usize)?;
         lane.claim(

@@ -1,4 +1,4 @@
-//! Addresses, and names that stand for addresses.
+//! Socket addresses, and the names of hosts that are looked up.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};

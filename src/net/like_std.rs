@@ -242,7 +242,7 @@ macro_rules! listener_type {
                 })
             }
 
-            /// Makes `accept` return `WouldBlock` when no connection is there, or makes it wait
+            /// Makes `accept` return `WouldBlock` while no connection waits, or makes it wait
             #[doc = concat!("again. Like std's [`set_nonblocking`](", $path, "::set_nonblocking),")]
             /// for this handle and its clones.
             ///

@@ -5,7 +5,7 @@
 //! not collect threads, only [`MOST`] look-ups run at once.
 //!
 //! Invariant: a look-up holds a place from before its thread starts until its resolver has
-//! answered, also if the asker has gone. The place is an owned value of the thread, and is freed by
+//! answered, even if the asker has gone. The place is an owned value of the thread, and is freed by
 //! its drop: once, however the look-up ends.
 
 use std::io;

@@ -32,8 +32,8 @@
 //!
 //! # A server
 //!
-//! A task for each connection, until a token is cancelled: for example by a signal, with the token
-//! of `signal::termination`.
+//! This server runs a task for each connection until a token is cancelled: for example by a signal,
+//! with the token of `signal::termination`.
 //!
 //! ```
 //! use taskgroup::net::{TcpListener, TcpStream};
@@ -79,11 +79,11 @@
 //!
 //! The error of a cancelled call is an [`io::Error`](std::io::Error) of the kind
 //! [`Other`](std::io::ErrorKind::Other) that holds the [`Cancelled`](crate::Cancelled). Code that
-//! retries errors of some kinds, as `read_exact` retries `Interrupted`, does not retry this one.
+//! retries errors of some kinds, like `read_exact` does for `Interrupted`, does not retry this one.
 //! `?` passes it on, and [`Cancelled::find`](crate::Cancelled::find) finds it.
 //!
 //! Everything else is as in std: the same error kinds, time limits of a socket that end a call with
-//! `WouldBlock`, and calls that return at once on a socket that the user made nonblocking.
+//! `WouldBlock`, and calls that return immediately on a socket that the user made nonblocking.
 //!
 //! # What a cancelled call leaves behind
 //!

@@ -111,7 +111,7 @@ pub(super) fn at_once<'b, 'd>(bufs: &'b [IoSlice<'d>]) -> &'b [IoSlice<'d>] {
 }
 
 /// How long a call may wait for `fd`, by the options of the socket: the user's `set_nonblocking`
-/// and time limits, which may also have been set by way of another handle.
+/// and time limits, which may also have been set through another handle.
 pub(super) fn patience(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Patience> {
     // Asked at each wait, and not kept: a clone of std's type may set it.
     if rustix::fs::fcntl_getfl(fd)?.contains(OFlags::NONBLOCK) {

@@ -30,7 +30,7 @@ impl StreamState {
         }
     }
 
-    /// Fails if nothing may be sent any more.
+    /// Fails if nothing may be sent because the stream is broken.
     #[inline]
     pub(super) fn check_sending(&self) -> io::Result<()> {
         // Two loads, since each send begins here. Relaxed: see `keep`.

@@ -14,10 +14,10 @@ use crate::waiting::WaitKind;
 /// A TCP socket that listens for connections. Like std's
 /// [`TcpListener`](std::net::TcpListener), but its `accept` wakes on a cancel.
 ///
-/// The listener makes its open file description nonblocking, because no system call accepts
-/// without blocking otherwise. Other handles of the same description see the flag: clones that std
-/// made before, and other processes that share the socket. `Into` std's type takes the flag away,
-/// if it is not the user's and no clone of this crate is left.
+/// The listener makes its open file description nonblocking, because no system call accepts without
+/// blocking otherwise. Other handles of the same description see the flag: clones that std made
+/// before, and other processes that share the socket. A conversion into std's type clears the flag,
+/// unless the user has set it or a clone of this crate is left.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -67,8 +67,9 @@ impl TcpListener {
 
     /// Blocks until a connection comes, and returns it with the address of the peer.
     ///
-    /// The stream is blocking and closed at an `exec`, whatever the listener is. A connection that
-    /// its peer gave up in the queue is passed over, where std returns `ConnectionAborted`.
+    /// The stream is blocking and closed at an `exec`, whatever the flags of the listener are. A
+    /// connection that its peer gave up in the queue is passed over, where std returns
+    /// `ConnectionAborted`.
     ///
     /// # Cancellation
     ///

@@ -20,8 +20,8 @@ use crate::readiness::Patience;
 /// std. A write that a cancel cuts after its first byte breaks the stream and its clones: see
 /// [broken streams](super#broken-streams).
 ///
-/// Time limits and `set_nonblocking` keep std's meaning, also if they are set by way of a clone
-/// that is a std type.
+/// Time limits and `set_nonblocking` keep std's meaning, even if they are set through a clone of
+/// std's type.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ use super::socket::Take;
 
 /// A UDP socket. Like std's [`UdpSocket`](std::net::UdpSocket), but its calls wake on a cancel.
 ///
-/// An empty datagram is `Ok(0)`, and no end.
+/// An empty datagram is `Ok(0)`. It does not mean that the peer has gone.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {

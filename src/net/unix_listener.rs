@@ -14,7 +14,7 @@ use crate::waiting::WaitKind;
 /// A Unix socket that listens for connections. Like std's
 /// [`UnixListener`](std::os::unix::net::UnixListener), but its `accept` wakes on a cancel.
 ///
-/// Its description becomes nonblocking, as for a [`TcpListener`](super::TcpListener).
+/// Its description becomes nonblocking, like that of a [`TcpListener`](super::TcpListener).
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {

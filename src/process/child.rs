@@ -30,9 +30,9 @@ use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
 /// [`own_group`](super::Command::own_group) its whole process group gets these signals, and SIGKILL
 /// as soon as the child itself has ended.
 ///
-/// Beyond this handle are descendants of the child, unless it leads a group of its own;
+/// This handle does not end descendants of the child, unless the child leads a group of its own;
 /// descendants that have left that group; and children that are alive when this process is killed
-/// or calls `exit`. A child that was dropped shortly before the end of this process has had its
+/// or calls `exit`. A child that was dropped shortly before the end of this process has got its
 /// signal.
 ///
 /// ```
@@ -128,12 +128,12 @@ impl Child {
     ///
     /// # Cancellation
     ///
-    /// A blocking point. A cancel ends the child: it gets its signal, has its grace, is killed, and
-    /// is reaped before this call returns. Other threads that wait then get the status that it
-    /// ended with, or the cancel if it has reached their scope too. If the child had ended before
-    /// the cancel woke this call, the status is returned.
-    /// In a scope that is cancelled already this call fails, and the child is ended and reaped as
-    /// well; [`try_wait`](Self::try_wait) tells the status.
+    /// A blocking point. A cancel ends the child: it gets its signal, is killed if it still runs
+    /// when its grace is over, and is reaped before this call returns. Other threads that wait then
+    /// get the status that it ended with, or the cancel if it has reached their scope too. If the
+    /// child had ended before the cancel woke this call, the status is returned. In a scope that is
+    /// cancelled already this call fails, and the child is ended and reaped as well;
+    /// [`try_wait`](Self::try_wait) then returns the status.
     ///
     /// # Errors
     ///

@@ -17,8 +17,8 @@ use crate::cancel::context;
 ///
 /// Everything about the program is as in std, with the same defaults.
 /// [`stop_with`](Self::stop_with), [`grace`](Self::grace), [`own_group`](Self::own_group) and
-/// [`pipe_delay`](Self::pipe_delay) say how it is ended. For what else std's can do, such as `uid`,
-/// `arg0` or `pre_exec`, convert one: `Command::from(std_command)`.
+/// [`pipe_delay`](Self::pipe_delay) set how it is ended. For everything else that std's command can
+/// do, such as `uid`, `arg0` or `pre_exec`, convert one: `Command::from(std_command)`.
 ///
 /// # Cancellation
 ///
@@ -40,7 +40,7 @@ use crate::cancel::context;
 /// # Ok::<(), taskgroup::GroupError>(())
 /// ```
 ///
-/// `timeout` around it is a time limit for the program:
+/// Use `timeout` to limit the time of the program:
 ///
 /// ```
 /// use std::time::Duration;
@@ -176,8 +176,8 @@ impl Command {
         self
     }
 
-    /// Sets the standard input of the child. Otherwise it is this process's, and nothing for
-    /// [`output`](Self::output).
+    /// Sets the standard input of the child. By default, the child inherits the standard input of
+    /// this process; with [`output`](Self::output), it has none.
     ///
     /// ```
     /// use taskgroup::process::{Command, Stdio};
@@ -191,8 +191,8 @@ impl Command {
         self
     }
 
-    /// Sets the standard output of the child. Otherwise it is this process's, and captured by
-    /// [`output`](Self::output).
+    /// Sets the standard output of the child. By default, the child inherits the standard output of
+    /// this process, and [`output`](Self::output) captures it.
     ///
     /// ```
     /// use std::io::Read;
@@ -211,8 +211,8 @@ impl Command {
         self
     }
 
-    /// Sets the standard error of the child. Otherwise it is this process's, and captured by
-    /// [`output`](Self::output).
+    /// Sets the standard error of the child. By default, the child inherits the standard error of
+    /// this process, and [`output`](Self::output) captures it.
     ///
     /// ```
     /// use taskgroup::process::{Command, Stdio};
@@ -227,7 +227,7 @@ impl Command {
         self
     }
 
-    /// Starts the program. Its streams are this process's, unless they were set.
+    /// Starts the program. The child inherits the streams of this process that were not set.
     ///
     /// The child is ended when the [`Child`] is dropped.
     ///
@@ -252,8 +252,8 @@ impl Command {
         self.start(Unchosen::Inherited)
     }
 
-    /// Runs the program, and returns its status. Its streams are this process's, unless they were
-    /// set.
+    /// Runs the program, and returns its status. The child inherits the streams of this process
+    /// that were not set.
     ///
     /// # Cancellation
     ///
@@ -346,7 +346,7 @@ impl Command {
         self.inner.get_args()
     }
 
-    /// Returns the variables that were set, and with `None` those that were removed.
+    /// Returns the variables that were set and, with the value `None`, those that were removed.
     ///
     /// ```
     /// # use taskgroup::process::Command;

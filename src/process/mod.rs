@@ -1,8 +1,7 @@
 //! Child processes that a cancel ends: [`std::process`], with waits that are blocking points.
 //!
 //! [`Command`] starts programs, with std's names and defaults. A cancel of the scope around
-//! [`Command::status`], [`Command::output`] or [`Child::wait`] ends the child: it gets a signal,
-//! has some grace, is killed, and is reaped before the call returns. A [`Child`] that is dropped
+//! [`Command::status`], [`Command::output`] or [`Child::wait`] ends the child: it gets a signal, is killed if it still runs when its grace is over, and is reaped before the call returns. A [`Child`] that is dropped
 //! unwaited is ended in the same way by a thread of the crate. So a child ends with the code that
 //! waits for it, and none is left as a zombie.
 //!
@@ -23,12 +22,12 @@
 //! assert_eq!(error.failures().len(), 1);
 //! ```
 //!
-//! # Beside std
+//! # Compared with std
 //!
 //! | | [`std::process`] | this module |
 //! |---|---|---|
 //! | a wait in a cancelled scope | goes on | ends the child |
-//! | wait in one thread, kill in another | both want `&mut` | [`wait`](Child::wait), [`kill`](Child::kill) and [`stop`](Child::stop) take `&self` |
+//! | wait in one thread, kill in another | both need `&mut` | [`wait`](Child::wait), [`kill`](Child::kill) and [`stop`](Child::stop) take `&self` |
 //! | a handle that is dropped | the child runs on, and stays a zombie | the child is ended and reaped; [`detach`](Child::detach) lets it run on |
 //! | processes that the child leaves behind | live on, and hold up `output` | [`own_group`](Command::own_group), [`pipe_delay`](Command::pipe_delay) |
 //!
@@ -56,7 +55,7 @@
 //    signal and reap name the child by its pidfd, which is right even if another part of the
 //    program reaps the child at that moment. For a group, and without pidfds, the child is looked
 //    for with WNOWAIT directly before the signal.
-// 2. The end of a child wakes all threads that wait for it, also if one reaps it first. They poll
+// 2. The end of a child wakes all threads that wait for it, even if one reaps it first. They poll
 //    its pidfd, which stays readable, and which lives as long as `Process`: each waiting thread
 //    holds the handle, and the reaper an `Arc`. Where there is no pidfd, no thread sleeps for
 //    longer than `LookPauses::LONGEST`.

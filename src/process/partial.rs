@@ -62,7 +62,7 @@ pub struct Partial {
 #[derive(Debug, Clone)]
 pub(super) enum CutBy {
     Cancelled(Cancelled),
-    /// The pipes were still open so long after the end of the child.
+    /// The pipes were still open this long after the end of the child.
     Delay(Duration),
 }
 

@@ -137,7 +137,7 @@ impl Process {
     pub(super) fn kill(&self) -> io::Result<()> {
         let mut state = self.state.lock();
 
-        // A child that is gone has no pid any more: invariant 1. A child that has ended may have
+        // A child that is gone no longer has a pid: invariant 1. A child that has ended may have
         // left others of its group.
         if self.peek(&mut state).is_err() {
             return Ok(());

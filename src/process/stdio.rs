@@ -89,8 +89,8 @@ impl ChildStderr {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 //
-// The descriptor is closed when `open` is empty and no call uses it any more. A call holds a
-// reference of its own, so no call uses a number that may be another file's by then.
+// The descriptor is closed when `open` is empty and no call uses it. A call holds a reference of
+// its own, so no call uses a number that may be another file's by then.
 pub struct ChildStdin {
     open: Mutex<Option<Arc<Descriptor>>>,
     /// The same, once it was lent to the caller: a borrowed descriptor must stay open.

@@ -84,7 +84,7 @@ impl Command {
     }
 
     /// Sets how long a child has to end after its signal, before it is killed: 5 seconds by
-    /// default. [`Duration::MAX`] is for ever.
+    /// default. With [`Duration::MAX`] it is never killed.
     ///
     /// ```
     /// use std::os::unix::process::ExitStatusExt;

@@ -281,7 +281,7 @@ fn poll_once(fds: &mut [PollFd<'_>], last: Last, limit: Option<Duration>) -> Pol
                 Polled::Ready
             }
         }
-        // The system has no memory for the wait, or the process may poll no descriptors any more: a
+        // The system has no memory for the wait, or the process may no longer poll descriptors: a
         // sandbox lowers that limit. It is unknown which descriptor is ready, so the call is tried
         // again after a while.
         Err(_) => {

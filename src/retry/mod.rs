@@ -150,7 +150,7 @@ pub fn retry<T, E: TaskError>(
     }
 }
 
-/// Returns the cancel that an error holds, also if the error itself counts as a failure.
+/// Returns the cancel that an error holds, even if the error itself counts as a failure.
 fn cancel_in<E: TaskError>(error: &E) -> Option<&Cancelled> {
     let held = || {
         [error.as_error(), error.held()]

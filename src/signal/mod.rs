@@ -52,7 +52,7 @@
 //! | the signal | and it |
 //! |---|---|
 //! | is the first, and a token is registered for it | cancels all tokens that are registered for it |
-//! | comes after a signal that has cancelled a token | ends the process at once, of that signal, also in the middle of clean-up. As process 1 of a container, for which the system has no default action, the process exits with the code 128 plus the number of the signal |
+//! | comes after a signal that has cancelled a token | ends the process at once, of that signal, even in the middle of clean-up. As process 1 of a container, for which the system has no default action, the process exits with the code 128 plus the number of the signal |
 //! | comes when no token is registered for it | does what it did before the first call of this module: by default, it ends the process |
 //! | was ignored when the process began | stays ignored: SIGHUP under `nohup`, SIGINT of a job that a shell runs in the background. SIGTERM is the exception, and is always taken |
 //!

@@ -52,7 +52,7 @@ impl fmt::Display for Snapshot {
             write!(f, "\n{line}")?;
         }
 
-        // Threads that were left behind are in no group any more.
+        // Threads that were left behind are no longer in a group.
         for abandoned in &self.abandoned {
             f.write_str("\nabandoned")?;
             if let Some(name) = &abandoned.name {

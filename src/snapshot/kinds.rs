@@ -63,7 +63,7 @@ pub enum TaskState {
     InScope,
     /// It waits for a task that it runs itself, on its own thread.
     InPlace,
-    /// It does not run its closure any more: values that it captured, or its result, are dropped.
+    /// It no longer runs its closure: values that it captured, or its result, are dropped.
     Dropping,
 }
 

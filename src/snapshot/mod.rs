@@ -1,5 +1,5 @@
-//! What the process is doing in this crate: the live tree of groups and tasks, and what each waits
-//! for.
+//! Shows what the process is doing in this crate: the live tree of groups and tasks, and what each
+//! waits for.
 
 mod collect;
 mod draw;

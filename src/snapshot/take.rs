@@ -8,7 +8,7 @@ use super::{Snapshot, tree};
 ///
 /// It is cheap and always on. Threads note what they do as they go, and this call reads the notes:
 /// it stops no thread, and does not block. A thread that opens or ends a scope, or begins or ends a
-/// named task, may wait while a few entries are copied. It may be called anywhere, also in a panic
+/// named task, may wait while a few entries are copied. It may be called anywhere, even in a panic
 /// hook, a destructor or a callback, and under any lock.
 ///
 /// # Consistency

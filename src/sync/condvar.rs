@@ -38,9 +38,9 @@ use crate::waiting::{Enqueued, Grant, WaitKind, WaitQueue, Wakes};
 ///
 /// # Cancellation
 ///
-/// The mutex is locked whenever a wait returns, also with `Err`: a cancel does not end the wait for
-/// the mutex. No notification is lost: a waiter that was notified while it was being cancelled
-/// returns `Ok`, and a waiter that returns `Err` has consumed no notification.
+/// The mutex is locked when a wait returns, even with `Err`: a cancel does not end the wait for the
+/// mutex. No notification is lost: a waiter that was notified while it was being cancelled returns
+/// `Ok`, and a waiter that returns `Err` has consumed no notification.
 pub struct Condvar {
     /// The number of waiting threads. Written under the lock of the queue.
     waiting: AtomicUsize,
@@ -101,7 +101,7 @@ impl Condvar {
     ///
     /// # Cancellation
     ///
-    /// A blocking point, also if the condition is `false` at once.
+    /// A blocking point, even if the condition is `false` at once.
     ///
     /// # Errors
     ///

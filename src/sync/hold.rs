@@ -65,8 +65,8 @@ impl Drop for LockBase {
 /// States that this thread holds a lock. A guard drops it after the unlock.
 pub(super) struct Hold<'a> {
     base: &'a LockBase,
-    /// Where the lock was taken. A guard is passed in registers, and a word more would cost half as
-    /// much as the lock.
+    /// Where the lock was taken. A guard is passed in registers, and one more word would cost half
+    /// as much as the lock.
     #[cfg(debug_assertions)]
     location: &'static Location<'static>,
     /// Not `Send`: a task that waits for itself is found by comparing threads.

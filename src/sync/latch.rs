@@ -84,7 +84,7 @@ impl Latch {
         }
     }
 
-    /// Returns how many calls of [`count_down`](Self::count_down) are missing.
+    /// Returns how many more calls of [`count_down`](Self::count_down) open the latch.
     ///
     /// ```
     /// assert_eq!(taskgroup::sync::Latch::new(2).count(), 2);

@@ -6,7 +6,7 @@
 //! | [`RwLock`] | a value, many readers or one writer | a [`ReadGuard`], a [`WriteGuard`] |
 //! | [`Condvar`] | a condition on data of a [`Mutex`] | nothing; the mutex is locked again |
 //! | [`Semaphore`] | at most n threads at once, in order | a [`Permit`], or an [`OwnedPermit`] |
-//! | [`RateLimiter`] | so many times in each second, in order | nothing; the permit is used up |
+//! | [`RateLimiter`] | at most n times in each second, in order | nothing; the permit is used up |
 //! | [`Barrier`] | n threads that wait for each other | whether this thread came last |
 //! | [`Event`] | a flag, up or down | nothing, once it is up |
 //! | [`Latch`] | a count that goes down to zero, once | nothing, at zero |

@@ -318,7 +318,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
         self.locked = None;
     }
 
-    /// Locks after [`unlock`](Self::unlock), also in a cancelled scope.
+    /// Locks after [`unlock`](Self::unlock), even in a cancelled scope.
     #[track_caller]
     pub(super) fn lock_again(&mut self) {
         // Not cancellable: a guard that returns from a wait without its lock would be of no use.

@@ -86,7 +86,7 @@ impl<T> OnceCell<T> {
     ///
     /// # Cancellation
     ///
-    /// A blocking point, also if there is a value. [`get`](Self::get) returns the value in a
+    /// A blocking point, even if there is a value. [`get`](Self::get) returns the value in a
     /// cancelled scope, too.
     ///
     /// # Errors
@@ -249,7 +249,7 @@ impl<T> OnceCell<T> {
     }
 
     /// Takes the value out of the cell, if there is one. The cell is empty afterwards and can be
-    /// initialized again.
+    /// initialised again.
     ///
     /// ```
     /// let mut cell = taskgroup::sync::OnceCell::from(1);

@@ -9,7 +9,7 @@
 //! # Invariants
 //!
 //! 1. A permit is taken from the rate, and given to a waiter, in one critical section. A waiter
-//!    that was granted its permits has them, also if it is cancelled. A waiter that leaves without
+//!    that was granted its permits has them, even if it is cancelled. A waiter that leaves without
 //!    them had taken nothing from the rate, so there is no debt.
 //! 2. Each thread that takes the lock first serves the waiters that are due. So a thread that comes
 //!    late overtakes none.
@@ -190,12 +190,11 @@ impl RateLimiter {
     /// # Cancellation
     ///
     /// A blocking point. If the call fails, no permit was taken: the next waiting thread gets it. A
-    /// deadline ends the wait when it passes, and no earlier, also if the permit would be due only
-    /// later.
+    /// deadline ends the wait when it passes and not earlier, even if the permit would be due after
+    /// the deadline.
     ///
     /// # Errors
-    ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// use std::num::NonZeroU32;

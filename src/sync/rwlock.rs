@@ -13,11 +13,11 @@ use crate::waiting::{OnCancel, WaitKind};
 /// A lock on a value, which many readers or one writer hold at a time.
 ///
 /// No thread is starved. A reader that comes while a writer waits enters the queue behind the
-/// writer. And now and then an unlock hands the lock over, like the one of a
+/// writer. Now and then an unlock hands the lock over, like the unlock of a
 /// [`Mutex`](super::Mutex), so that a thread that locks again at once does not keep others out.
 ///
-/// So a thread that reads must not lock to read again: if a writer came in between, both wait for
-/// ever.
+/// So a thread that reads must not lock to read again: if a writer has come in between, each of the
+/// two would wait for the other. Such a `read` panics.
 ///
 /// There is no poisoning: a panic in a thread that holds the lock unlocks it and leaves no mark.
 ///

@@ -136,7 +136,7 @@ fn take() -> Option<AsideJob> {
     Some(job)
 }
 
-/// Waits to be woken. Returns false if the thread is not needed any more.
+/// Waits to be woken. Returns false if the thread is no longer needed.
 fn stay_idle() -> bool {
     let me = Unparker::current();
     let since = Instant::now();

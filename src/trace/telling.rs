@@ -81,7 +81,7 @@ pub(super) fn contain<T>(f: impl FnOnce() -> T) -> Option<T> {
         .ok()
 }
 
-/// Calls `write`, which logs something that no report can take, also where a thread ends. A panic
+/// Calls `write`, which logs something that no report can take, even where a thread ends. A panic
 /// of the subscriber goes no further: there is no better place to report it.
 pub(crate) fn log(write: impl FnOnce()) {
     // What the subscriber itself does wrong is not told to it: that would not end.
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn the_subscriber_is_not_called_while_it_is_called() {
         assert_eq!(tell(|| tell(|| ())), Some(None));
-        // Afterwards it is, also after a panic.
+        // Afterwards it is, even after a panic.
         assert_eq!(tell(|| panic!("of the subscriber")), None::<()>);
         assert_eq!(tell(|| ()), Some(()));
     }

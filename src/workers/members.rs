@@ -95,8 +95,7 @@ impl Members {
             }
             (true, false) => {
                 let member = &mut self.workers[key];
-                // The monitor will not look at it any more, so the tasks that it has begun count
-                // here.
+                // The monitor will no longer look at it, so the tasks that it has begun count here.
                 if member.has_begun() {
                     self.progress = Progress::Made;
                 }

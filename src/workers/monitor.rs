@@ -8,7 +8,7 @@
 //! - Every worker that it looks at is asleep: it sends twice as many workers at the next tick. So a
 //!   thousand tasks that block get their threads in a few dozen ticks.
 //! - They run: it sends none. So tasks that compute stay near the number of cores.
-//! - No task at all begins for a while: it sends one worker more, ever more rarely. The running
+//! - No task at all begins for a while: it sends one more worker, more and more rarely. The running
 //!   tasks may be spinning until a queued one has run.
 
 use std::sync::Arc;
@@ -55,7 +55,7 @@ struct Monitor {
     burst: usize,
     /// How many ticks in a row saw no task begin.
     stuck: u32,
-    /// How many of these it takes until a worker more is sent.
+    /// How many of these it takes until another worker is sent.
     patience: u32,
 }
 

@@ -131,7 +131,7 @@ impl Worker {
         self.batch.set(Some(batch));
     }
 
-    /// Says that the worker keeps no tasks any more.
+    /// Says that the worker no longer keeps tasks.
     pub(crate) fn withdraw_batch(&self) {
         self.batch.clear_flag();
         self.batch.set(None);

@@ -165,8 +165,8 @@ impl Transport for Connection {
     fn is_open(&mut self) -> bool {
         let stream = &self.socket.0;
 
-        // Open if there is nothing to read: neither the end nor bytes without a request. ureq
-        // asks after an answer that was complete, also in a scope that was cancelled meanwhile.
+        // Open if there is nothing to read: neither the end nor bytes without a request. ureq asks
+        // after an answer that was complete, even in a scope that was cancelled meanwhile.
         taskgroup::shield(|| {
             let asked = stream.set_nonblocking(true);
             let nothing = asked.and_then(|()| stream.peek(&mut [0]));

@@ -229,7 +229,7 @@ impl App {
 
         self.select(self.selected);
 
-        // Rows that have gone need no fold any more: numbers are not used again.
+        // Rows that have gone no longer need a fold: numbers are not used again.
         let snapshot = &self.picture.snapshot;
         let groups = snapshot.groups.iter().map(|group| Key::Group(group.id));
         let queued = snapshot.groups.iter().map(|group| Key::Queued(group.id));

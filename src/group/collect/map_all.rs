@@ -12,10 +12,11 @@ use crate::group::scope::TaskGroup;
 /// [`map_unordered`](crate::TaskGroup::map_unordered) in the order in which the calls end.
 ///
 /// The calls may block. While one does, the others go on, as many at once as `limit` says. A call
-/// costs nanoseconds and not a task, because a task takes several quick items, one after the other.
-/// So items begin roughly in order, not strictly. If calls wait for other calls, the limit must
-/// leave room beyond those that wait. The report of a failure names the task after the item, `map
-/// item 3`, counted from 0. How long it ran includes the calls that it made before.
+/// costs nanoseconds, and not as much as a task, because a task takes several quick items, one
+/// after the other. So items begin roughly in order, not strictly. If calls wait for other calls,
+/// the limit must be larger than the number of calls that wait at once. The report of a failure
+/// names the task after the item, `map item 3`, counted from 0. How long it ran includes the calls
+/// that it made before.
 ///
 /// # Cancellation
 ///

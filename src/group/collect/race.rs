@@ -12,11 +12,11 @@ use crate::group::task_end::Role;
 use crate::panics::drop_contained;
 
 /// Runs `tasks` in a scope of their own and returns the value of the first to succeed. The others
-/// are cancelled then, and waited for.
+/// are then cancelled, and the call waits for their end.
 ///
-/// A task that fails leaves the race to the others. Its failure is kept for the case that no task
-/// wins. A panic ends the race at once, unless a task has won. A panic after that, in the clean-up
-/// of a task, is logged with `tracing`.
+/// A task that fails leaves the race to the others. Its failure is reported if no task wins. A
+/// panic ends the race at once, unless a task has won. A panic after that, in the clean-up of a
+/// task, is logged with `tracing`.
 ///
 /// # Cancellation
 ///

@@ -158,9 +158,9 @@ impl JobWord {
             })
     }
 
-    /// Ends a job that only this thread and the queue can still reach: it has no handle any more,
-    /// or `join` has consumed the handle and runs the job in place. So no bit of the word can
-    /// change any more.
+    /// Ends a job that only this thread and the queue can still reach: its handle is gone, or
+    /// `join` has consumed the handle and runs the job in place. So no bit of the word can still
+    /// change.
     ///
     /// # Errors
     ///

@@ -123,7 +123,7 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
     /// may pass its `Ready` on to another task, but must not end before that task has sent.
     ///
     /// While a task starts another task of its own group, it gives its permit of the group's limit
-    /// away. Once the other task is ready both go on, although that may be one task more than the
+    /// away. Once the other task is ready both go on, although that may be one task above the
     /// limit.
     ///
     /// # Cancellation

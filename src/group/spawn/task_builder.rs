@@ -54,9 +54,9 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
 
     /// Names the task in reports.
     ///
-    /// While the task runs, its thread has the name in the operating system too, if a running
-    /// thread can be renamed there, and as much of the name as the system keeps. A named task does
-    /// not run on the thread that waits for it.
+    /// While the task runs, its thread has the name in the operating system too, if the system can
+    /// rename a running thread. The system may cut the name. A named task does not run on the
+    /// thread that waits for it.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {

@@ -9,8 +9,8 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
     /// Spawns a task. Its failure is a failure of the group.
     ///
     /// It never blocks, and it does not start a thread for each task. Tasks run on cached threads,
-    /// of which there are as many as the machine has cores and as many more as block, or on a
-    /// thread that waits for them.
+    /// or on a thread that waits for them. There are about as many cached threads as the machine
+    /// has cores, and one more for each that is blocked.
     ///
     /// # Cancellation
     ///
@@ -85,8 +85,8 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
     ///
     /// # Errors
     ///
-    /// The closure is returned unrun: because the group is cancelled or closed, because its limit
-    /// is reached, or because the system refused the thread that the task asked for.
+    /// Fails if the group is cancelled or closed, if its limit is reached, or if the system refuses
+    /// the thread that the task asks for. The error holds the closure, which has not run.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -107,7 +107,7 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
         self.task().try_spawn(f)
     }
 
-    /// Makes the options of a task, such as a name or a thread of its own.
+    /// Returns the options of a new task, such as a name or a thread of its own.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {

@@ -110,7 +110,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
     ///
     /// # Errors
     ///
-    /// The current scope was cancelled before the task ended.
+    /// Fails if the current scope is cancelled before the task has ended.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -232,8 +232,8 @@ impl<'scope, T> TaskHandle<'scope, T> {
         !matches!(self.status(), TaskStatus::Queued | TaskStatus::Running)
     }
 
-    /// Cancels this task and nothing else, and returns at once. A task that has not begun never
-    /// will.
+    /// Cancels this task and nothing else, and returns immediately. A task that has not begun never
+    /// begins.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {

@@ -208,7 +208,7 @@ impl Lane {
         self.wait.stamp();
     }
 
-    /// Shows that the thread does not wait any more. For the owner.
+    /// Shows that the thread no longer waits. For the owner.
     #[inline]
     pub(crate) fn end_wait(&self) {
         // Invariant 2, like in `pop`.

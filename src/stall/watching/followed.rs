@@ -198,7 +198,7 @@ pub(super) fn followed() -> BTreeMap<u64, Followed> {
 
 /// Has scopes examined again after `delay`: there was nothing to report.
 pub(super) fn put_off(numbers: &[u64], delay: impl Fn(&Followed) -> Duration) {
-    // A scope that has ended meanwhile is not there any more.
+    // A scope that has ended meanwhile is no longer followed.
     let now = Instant::now();
     let mut watch = WATCH.lock();
     for number in numbers {

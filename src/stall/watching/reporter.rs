@@ -33,8 +33,7 @@ global! {
 struct Reporter {
     jobs: VecDeque<ReporterJob>,
     threads: usize,
-    /// The thread that takes the next job. A thread that is not in charge any more ends after its
-    /// job.
+    /// The thread that takes the next job. A thread that is no longer in charge ends after its job.
     in_charge: Option<InCharge>,
     next_thread: u64,
 }

@@ -18,7 +18,7 @@ struct Server {
 }
 
 impl Server {
-    /// Starts a server, or returns none where there is none. Then it says so on stderr, also where
+    /// Starts a server, or returns none where there is none. Then it says so on stderr, even where
     /// the test harness captures the output of tests.
     fn start() -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("redis").tempdir().unwrap();

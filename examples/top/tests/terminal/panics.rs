@@ -73,7 +73,7 @@ fn a_panic_of_a_task_restores_the_terminal() {
         let outcome = TaskGroup::scope(|g| {
             g.spawn::<(), _>(|| panic!("beside the picture"));
             loop {
-                // Nothing is drawn any more once the panic is printed.
+                // Nothing more is drawn once the panic is printed.
                 screen.draw(|frame| app.draw(frame, Instant::now()))?;
                 taskgroup::sleep(Duration::from_millis(1))?;
             }
