@@ -1,9 +1,10 @@
 //! Child processes that a cancel ends: [`std::process`], with waits that are blocking points.
 //!
 //! [`Command`] starts programs, with std's names and defaults. A cancel of the scope around
-//! [`Command::status`], [`Command::output`] or [`Child::wait`] ends the child: it gets a signal, is killed if it still runs when its grace is over, and is reaped before the call returns. A [`Child`] that is dropped
-//! unwaited is ended in the same way by a thread of the crate. So a child ends with the code that
-//! waits for it, and none is left as a zombie.
+//! [`Command::status`], [`Command::output`] or [`Child::wait`] ends the child: it gets a signal, is
+//! killed if it still runs when its grace is over, and is reaped before the call returns. A
+//! [`Child`] that is dropped unwaited is ended in the same way by a thread of the crate. So a child
+//! ends with the code that waits for it, and none is left as a zombie.
 //!
 //! ```
 //! use taskgroup::process::Command;
