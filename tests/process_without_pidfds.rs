@@ -101,31 +101,29 @@ fn children_are_waited_for_and_ended() {
     until(|| !has_children());
 }
 
+/// Runs children where each call that makes or signals a pidfd fails with `answer`.
+fn children_without_pidfds(answer: Errno) {
+    refuse(
+        &[(SYS_pidfd_open, None), (SYS_pidfd_send_signal, None)],
+        answer,
+    );
+    let me = rustix::process::getpid();
+    let opened = pidfd_open(me, PidfdFlags::empty());
+    assert_eq!(opened.unwrap_err(), answer);
+    children_are_waited_for_and_ended();
+}
+
 #[test]
 fn on_a_system_that_has_no_pidfds() {
     alone("on_a_system_that_has_no_pidfds", || {
-        refuse(
-            &[(SYS_pidfd_open, None), (SYS_pidfd_send_signal, None)],
-            Errno::NOSYS,
-        );
-        let me = rustix::process::getpid();
-        let opened = pidfd_open(me, PidfdFlags::empty());
-        assert_eq!(opened.unwrap_err(), Errno::NOSYS);
-        children_are_waited_for_and_ended();
+        children_without_pidfds(Errno::NOSYS);
     });
 }
 
 #[test]
 fn where_a_filter_forbids_pidfds() {
     alone("where_a_filter_forbids_pidfds", || {
-        refuse(
-            &[(SYS_pidfd_open, None), (SYS_pidfd_send_signal, None)],
-            Errno::PERM,
-        );
-        let me = rustix::process::getpid();
-        let opened = pidfd_open(me, PidfdFlags::empty());
-        assert_eq!(opened.unwrap_err(), Errno::PERM);
-        children_are_waited_for_and_ended();
+        children_without_pidfds(Errno::PERM);
     });
 }
 

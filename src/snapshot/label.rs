@@ -7,8 +7,8 @@ use crate::waiting::WaitKind;
 /// The wait for the tasks of a scope.
 pub(super) const SCOPE_END: &str = "the end of the scope";
 
-/// The wait for a callback that runs. Its place is the call of `on_cancel`: a drop does not know its
-/// own.
+/// The wait for a callback that runs. Its place is the call of `on_cancel`: a drop does not know
+/// its own.
 pub(crate) const GUARD_DROP: &str = "the drop of the CallbackGuard of on_cancel";
 
 /// Every kind of blocking point, with its name.

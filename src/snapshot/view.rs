@@ -28,8 +28,8 @@ pub(crate) struct GroupView {
     pub(crate) is_busy: bool,
 }
 
-/// What decides whether the rest of a group is worth a look: the search for deadlocks reads it for
-/// every group that threads wait for.
+/// The part of a group that decides whether the rest is worth a look: the search for deadlocks
+/// reads it for every group that threads wait for.
 #[derive(Debug, Default)]
 pub(crate) struct LimitView {
     /// The first result cancels its other tasks.

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use support::{Counted, Drops, LONG, Listener};
+use support::{Counted, Drops, LONG, traced};
 use taskgroup::{Backoff, CancelToken, Cancelled, Jitter, TaskError, TaskGroup, retry};
 
 /// A policy with pauses that are longer than any test.
@@ -124,20 +124,13 @@ fn zero_attempts_are_refused_where_they_are_asked_for() {
 
 #[test]
 fn errors_that_are_retried_are_traced() {
-    let events = Arc::new(Mutex::new(Vec::new()));
-    let heard = events.clone();
-    let listener = Listener {
-        level: tracing::Level::DEBUG,
-        hears: move |event| heard.lock().unwrap().push(event),
-    };
-    let made = tracing::subscriber::with_default(listener, || {
+    let (made, events) = traced(tracing::Level::DEBUG, || {
         retry(hasty(), |attempt| match attempt.number() {
             3 => Ok(3),
             _ => Err(refused()),
         })
     });
     assert_eq!(made.unwrap(), 3);
-    let events = events.lock().unwrap();
     let ours: Vec<_> = events
         .iter()
         .filter(|event| event.contains("an attempt failed and is retried"))
@@ -151,21 +144,14 @@ fn errors_that_are_retried_are_traced() {
 
 #[test]
 fn an_error_that_the_deadline_returns_is_not_traced_as_retried() {
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let events = heard.clone();
-    let listener = Listener {
-        level: tracing::Level::DEBUG,
-        hears: move |event| events.lock().unwrap().push(event),
-    };
-    let error = tracing::subscriber::with_default(listener, || {
+    let (error, events) = traced(tracing::Level::DEBUG, || {
         let policy = hasty().after(|_: &io::Error| Some(2 * LONG));
         taskgroup::timeout(LONG, || retry(policy, |_| Err::<(), _>(refused())))
     });
     assert_eq!(error.unwrap_err().kind(), ErrorKind::ConnectionRefused);
-    let heard = heard.lock().unwrap();
     assert!(
-        !heard.iter().any(|event| event.contains("is retried")),
-        "{heard:?}"
+        !events.iter().any(|event| event.contains("is retried")),
+        "{events:?}"
     );
 }
 

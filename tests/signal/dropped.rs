@@ -48,26 +48,25 @@ fn drop_all() {
     blocked();
 }
 
-#[test]
-fn after_the_last_drop_ctrl_c_ends_the_process() {
+/// Asserts that `signal` ends the child that runs `test` and has dropped all tokens.
+fn after_the_last_drop(test: &str, signal: Signal) {
     if is_child() {
         return drop_all();
     }
-    let mut child = Process::start("after_the_last_drop_ctrl_c_ends_the_process");
+    let mut child = Process::start(test);
     child.wait_for("dropped");
-    child.send(Signal::INT);
-    child.end_of(Signal::INT);
+    child.send(signal);
+    child.end_of(signal);
+}
+
+#[test]
+fn after_the_last_drop_ctrl_c_ends_the_process() {
+    after_the_last_drop("after_the_last_drop_ctrl_c_ends_the_process", Signal::INT);
 }
 
 #[test]
 fn after_the_last_drop_sigterm_ends_the_process() {
-    if is_child() {
-        return drop_all();
-    }
-    let mut child = Process::start("after_the_last_drop_sigterm_ends_the_process");
-    child.wait_for("dropped");
-    child.send(Signal::TERM);
-    child.end_of(Signal::TERM);
+    after_the_last_drop("after_the_last_drop_sigterm_ends_the_process", Signal::TERM);
 }
 
 #[test]

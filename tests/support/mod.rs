@@ -137,10 +137,15 @@ pub(crate) fn panic_messages<E>(error: &GroupError<E>) -> Vec<&str> {
 /// Runs `f` and returns the events that its thread traced at error level during it, each as a
 /// string with all its fields.
 pub(crate) fn traced_errors<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
+    traced(Level::ERROR, f)
+}
+
+/// Like [`traced_errors`], for the events of `level` and of more severe ones.
+pub(crate) fn traced<T>(level: Level, f: impl FnOnce() -> T) -> (T, Vec<String>) {
     let events = Arc::new(Mutex::new(Vec::new()));
     let heard = events.clone();
     let listener = Listener {
-        level: Level::ERROR,
+        level,
         hears: move |event| heard.lock().unwrap().push(event),
     };
     let value = tracing::subscriber::with_default(listener, f);

@@ -8,6 +8,16 @@ use taskgroup::{CancelToken, GroupError, TaskGroup};
 
 use super::cases::{Case, LONG, planted};
 
+/// Sets an event when it is dropped, after a long time in code of no scope.
+struct Sets<'a>(&'a Event);
+
+impl Drop for Sets<'_> {
+    fn drop(&mut self) {
+        thread::park_timeout(LONG);
+        self.0.set();
+    }
+}
+
 /// The threads have not been asleep for long enough.
 pub(crate) const A_LONG_QUIET_TIME: &str = "a_quiet_time_that_is_not_over";
 
@@ -290,14 +300,6 @@ pub(crate) const SILENT: &[Case] = &[
         })
     }),
     ("the_destructor_of_a_result_on_a_worker", || {
-        struct Sets<'a>(&'a Event);
-        impl Drop for Sets<'_> {
-            fn drop(&mut self) {
-                thread::park_timeout(LONG);
-                self.0.set();
-            }
-        }
-
         let [event, begun, go_on] = [const { Event::new() }; 3];
         TaskGroup::scope(|g| {
             planted();
@@ -329,14 +331,6 @@ pub(crate) const SILENT: &[Case] = &[
         })
     }),
     ("a_destructor_that_will_set_it", || {
-        struct Sets<'a>(&'a Event);
-        impl Drop for Sets<'_> {
-            fn drop(&mut self) {
-                thread::park_timeout(LONG);
-                self.0.set();
-            }
-        }
-
         let event = Event::new();
         let captured = Sets(&event);
         TaskGroup::scope(|g| {

@@ -11,8 +11,8 @@
 //!   `map_unordered`, the end of the scope
 //! - a region: inner group, `taskgroup::join`, `race` and `map`, a group with an error type of
 //!   `task_error!`, `shield`, `shield_for`, `timeout`, `CancelToken::run`, `winding_down`,
-//!   `with_cancel_hook`, `on_cancel`, a scoped value, a mutex, a read or write lock, each perhaps by a guard of
-//!   a part or downgraded, the making of a `OnceCell`'s value, permits
+//!   `with_cancel_hook`, `on_cancel`, a scoped value, a mutex, a read or write lock, each perhaps
+//!   by a guard of a part or downgraded, the making of a `OnceCell`'s value, permits
 //! - a plain step: a checkpoint, a yield, a sleep, a cancel of a group or token, the close of a
 //!   semaphore, a wait for an event, latch, promise or wait group, receives from a channel of
 //!   the clock, bytes through a pipe or socket, a child process
