@@ -260,26 +260,30 @@ fn a_task_that_is_queued_behind_a_limit() {
 /// A snapshot lists no more of a queue than its first tasks, but the search knows all of it.
 #[test]
 fn the_last_task_of_a_long_queue_behind_a_limit() {
-    join_behind(600, |tasks| tasks.len() - 1);
+    join_behind(600, "before-the-last", |tasks| tasks.len() - 1);
 }
 
 #[test]
 fn a_task_of_a_long_queue_that_has_tasks_that_were_cancelled() {
-    join_behind(600, |tasks| {
+    join_behind(600, "before-the-cancelled", |tasks| {
         tasks.iter().skip(1).step_by(2).for_each(TaskHandle::cancel);
         0
     });
 }
 
-/// Plants a join of one of so many tasks, each of which waits for the permit of a task that waits
-/// for the joiner.
+/// Plants a join of one of so many tasks, each of which waits for the permit of the task `first`,
+/// which waits for the joiner. The name is the test's own: others look for deadlocks meanwhile.
 #[track_caller]
-fn join_behind(queued: usize, chosen: impl Fn(&[TaskHandle<'_, ()>]) -> usize + Sync) {
+fn join_behind(
+    queued: usize,
+    first: &'static str,
+    chosen: impl Fn(&[TaskHandle<'_, ()>]) -> usize + Sync,
+) {
     let (lock, held) = (Mutex::new(()), Gate::default());
-    let found = planted(&["has-the-permit"], || {
+    let found = planted(&[first], || {
         TaskGroup::builder().limit(1).scope(|g| {
             let locked = lock.lock()?;
-            g.task().name("has-the-permit").dedicated().spawn(|| {
+            g.task().name(first).dedicated().spawn(|| {
                 held.open();
                 drop(lock.lock()?);
                 Ok(())
