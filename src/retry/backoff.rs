@@ -247,6 +247,11 @@ impl<E> Backoff<E> {
     /// Returns the bound of the pause after this many failures, at least 1: the first pause,
     /// doubled after each failure but the first.
     fn bound(&self, failures: u32) -> Duration {
+        // Twice nothing is nothing, however often.
+        if self.first.is_zero() {
+            return Duration::ZERO;
+        }
+
         // In nanoseconds a duration has at most 94 bits, so a product that does not fit is beyond
         // every `max`.
         let doubled = 1_u128
@@ -330,7 +335,10 @@ mod tests {
             }
         }
         let none = policy(Duration::ZERO).max(Duration::MAX);
-        assert_eq!(pauses(&none, 100..=100), [Duration::ZERO]);
+        for failures in [1, 128, 129, 200, u32::MAX] {
+            let pauses = pauses(&none, failures..=failures);
+            assert_eq!(pauses, [Duration::ZERO], "after {failures} failures");
+        }
     }
 
     #[test]
