@@ -34,6 +34,10 @@ pub(super) const PIPE_BUF: usize = rustix::pipe::PIPE_BUF;
 /// room has 256.
 const TERMINAL_WRITE: usize = 128;
 
+/// A write of so many bytes to a stream socket that says that it has room never blocks, however
+/// small the buffer of the socket is. The system makes one packet of them.
+const SOCKET_WRITE: usize = 256;
+
 /// The most bytes between two looks for a cancel, where the system cannot say that a call would
 /// block.
 pub(super) const CHUNK: usize = 1 << 20;
@@ -142,7 +146,7 @@ pub(super) fn first_room<'b>(bufs: &'b mut [IoSliceMut<'_>], most: usize) -> Opt
 
 /// Writes the buffers, or if they are more than a piece, a piece of the first.
 fn write_piece(piece: Piece, fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-    match piece.first(bufs) {
+    match piece.first(fd, bufs) {
         None => rustix::io::writev(fd, bufs),
         Some(first) => rustix::io::write(fd, first),
     }
@@ -191,6 +195,8 @@ pub(super) fn poll_now(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Pol
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Piece {
     UpTo(usize),
+    /// A stream socket has room for a part of its buffer, which the user may have made small.
+    OfSocket,
     /// A terminal turns some bytes into several. Linux looks for room again before each of these,
     /// so they are written alone.
     OfTerminal,
@@ -203,14 +209,16 @@ impl Piece {
             // A write to another device, or to a socket that keeps messages apart, is one message.
             FileType::CharacterDevice => Piece::UpTo(usize::MAX),
             FileType::Socket if !is_stream(fd) => Piece::UpTo(usize::MAX),
+            FileType::Socket => Piece::OfSocket,
             _ => Piece::UpTo(PIPE_BUF),
         }
     }
 
-    /// Returns the beginning of `buf` that may be written.
-    pub(super) fn begin(self, buf: &[u8]) -> &[u8] {
+    /// Returns the beginning of `buf` that may be written to `fd`.
+    pub(super) fn begin<'b>(self, fd: BorrowedFd<'_>, buf: &'b [u8]) -> &'b [u8] {
         let length = match self {
             Piece::UpTo(most) => most,
+            Piece::OfSocket => most_for_a_socket(fd, buf.len()),
             Piece::OfTerminal => {
                 let is_plain = |byte: &u8| !matches!(byte, b'\n' | b'\r' | b'\t' | 8);
                 // At least one byte, so that a write always moves on.
@@ -224,19 +232,37 @@ impl Piece {
         &buf[..length.min(buf.len())]
     }
 
-    /// Returns none if all of `bufs` may be written at once, or else the beginning that may be.
-    pub(super) fn first<'b>(self, bufs: &'b [IoSlice<'_>]) -> Option<&'b [u8]> {
+    /// Returns none if all of `bufs` may be written to `fd` at once, or else the beginning that may
+    /// be.
+    pub(super) fn first<'b>(self, fd: BorrowedFd<'_>, bufs: &'b [IoSlice<'_>]) -> Option<&'b [u8]> {
         let length: usize = bufs.iter().map(|buf| buf.len()).sum();
 
         match self {
             Piece::UpTo(most) if length <= most => None,
+            Piece::OfSocket if length <= most_for_a_socket(fd, length) => None,
             _ => {
                 // An empty one would make the write return 0, which means that it cannot go on.
                 let first = bufs.iter().find(|buf| !buf.is_empty());
-                Some(first.map_or(&[], |first| self.begin(first)))
+                Some(first.map_or(&[], |first| self.begin(fd, first)))
             }
         }
     }
+}
+
+/// Returns how many of `length` bytes may be written to a stream socket that says that it has room.
+///
+/// Linux says so when a third of the buffer is free. A byte of small packets takes up to five bytes
+/// of it, with what the system keeps for each packet.
+fn most_for_a_socket(socket: BorrowedFd<'_>, length: usize) -> usize {
+    use rustix::net::sockopt::socket_send_buffer_size;
+
+    if length <= SOCKET_WRITE {
+        return length;
+    }
+
+    // Asked each time: the user may change it at any time.
+    let buffer = socket_send_buffer_size(socket).unwrap_or(0);
+    (buffer / 16).clamp(SOCKET_WRITE, PIPE_BUF)
 }
 
 fn is_stream(socket: BorrowedFd<'_>) -> bool {

@@ -36,8 +36,10 @@ const CONTRADICTIONS: u32 = 3;
 /// # Descriptors
 ///
 /// - A descriptor that blocks: if another thread or process takes the data that was announced, the
-///   call of the stream blocks, and a cancel does not end it. A writer writes at most `PIPE_BUF`
-///   bytes to a pipe or a stream socket at a time, and 128 to a terminal, which have room then.
+///   call of the stream blocks, and a cancel does not end it. For a FIFO or a pipe that others read
+///   too, use [`PipeReader`](super::PipeReader) or [`open_fifo`](super::open_fifo). A writer writes
+///   at most `PIPE_BUF` bytes to a pipe or a stream socket at a time, fewer to a socket with a send
+///   buffer below 64 KiB, and 128 to a terminal, which have room then.
 /// - A nonblocking descriptor: the calls still wait, and `WouldBlock` never comes out. They never
 ///   block outside the reach of a cancel, and writes are as long as the stream likes. A write looks
 ///   at the flag, which may change at any time, if it is longer than the pieces above.
@@ -316,7 +318,7 @@ impl<S: AsFd + Write> Write for Cancellable<S> {
         self.cut.check()?;
 
         // Ready means room for a piece. A longer write would block in the middle.
-        let piece = self.piece.begin(buf);
+        let piece = self.piece.begin(self.stream.as_fd(), buf);
         let buf = if piece.len() < buf.len() && self.is_unbounded()? {
             buf
         } else {
@@ -329,7 +331,7 @@ impl<S: AsFd + Write> Write for Cancellable<S> {
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         self.cut.check()?;
 
-        match self.piece.first(bufs) {
+        match self.piece.first(self.stream.as_fd(), bufs) {
             Some(first) if !self.is_unbounded()? => self.write_with(|stream| stream.write(first)),
             _ => self.write_with(|stream| stream.write_vectored(bufs)),
         }

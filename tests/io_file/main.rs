@@ -16,7 +16,7 @@ mod support;
 
 use std::fs::File;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::net::UdpSocket;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::thread;
@@ -27,6 +27,7 @@ use descriptors::{
 };
 use folder::Folder;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use support::watch;
 use taskgroup::io::{self, Cancellable};
 use taskgroup::{CancelToken, Cancelled};
@@ -155,6 +156,39 @@ fn a_terminal_with_little_room_never_holds_a_write() {
     rustix::io::write(&user, b"typed\n").unwrap();
     assert_eq!(line.read(&mut [0; 16]).unwrap(), 6);
     assert_cancelled(cancelled_inside(|| line.read(&mut [0; 16])));
+}
+
+/// A blocking socket with a small buffer says that it has room, and has less than a pipe has then.
+#[test]
+fn a_socket_with_little_room_never_holds_a_write() {
+    let _watch = watch();
+    for size in [1, 1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000, 24_000] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        set_socket_recv_buffer_size(&listener, 1).unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        set_socket_send_buffer_size(&near, size).unwrap();
+        let mut stream = Cancellable::new(near).unwrap();
+
+        // At another place of the buffer each time.
+        for taken in [1, 700, 3_000] {
+            assert_cancelled(cancelled_inside(|| -> io::Result<()> {
+                loop {
+                    // Perhaps a part. A `write_all` that is cut would break the stream.
+                    let _part = stream.write(&[0; MUCH])?;
+                }
+            }));
+            assert_cancelled(cancelled_inside(|| -> io::Result<()> {
+                loop {
+                    let bufs = [IoSlice::new(&[0; 700]), IoSlice::new(&[0; MUCH])];
+                    let _part = stream.write_vectored(&bufs)?;
+                }
+            }));
+            // At most: the bytes that are there may be fewer.
+            let taken = far.read(&mut vec![0; taken]).unwrap();
+            assert!(taken > 0);
+        }
+    }
 }
 
 #[test]
