@@ -126,6 +126,30 @@ fn both_ends_of_a_fifo_meet() {
 }
 
 #[test]
+fn a_clone_of_a_fifo_is_cancelled_and_broken_with_it() {
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.fifo();
+    let both = reads().write(true).clone();
+    let mut fifo = open_fifo(&path, &both).unwrap();
+    let mut clone = fifo.try_clone().unwrap();
+    assert_cancelled(cancelled_inside(|| clone.read(&mut [0])));
+    fifo.write_all(b"x").unwrap();
+    assert_eq!(clone.read(&mut [0; 2]).unwrap(), 1);
+
+    // The clone needs the description nonblocking.
+    let file = fifo.into_file().unwrap();
+    assert!(fcntl_getfl(&file).unwrap().contains(OFlags::NONBLOCK));
+    let mut second = clone.try_clone().unwrap();
+    assert_cancelled(cancelled_inside(|| clone.write_all(&vec![0; MUCH])));
+    let error = second.write(b"x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    drop(second);
+    let file = clone.into_file().unwrap();
+    assert!(!fcntl_getfl(&file).unwrap().contains(OFlags::NONBLOCK));
+}
+
+#[test]
 fn what_is_not_a_fifo_is_refused_and_not_touched() {
     let folder = Folder::new();
     let path = folder.0.join("file");

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -90,6 +91,7 @@ pub fn open_fifo<P: AsRef<Path>>(path: P, options: &OpenOptions) -> io::Result<F
 
     Ok(Fifo {
         descriptor: Descriptor::with_way(fd, Way::Nonblocking),
+        handles: Arc::default(),
     })
 }
 
@@ -149,7 +151,7 @@ fn has_writer(_: BorrowedFd<'_>) -> bool {
 /// Its reads and writes are like the reads of a [`PipeReader`](super::PipeReader) and the writes of
 /// a [`PipeWriter`](super::PipeWriter), cancellation included: a read takes nothing when it is
 /// cancelled, a write of at most `PIPE_BUF` bytes is whole or nothing, and a `write_all` that is
-/// cut breaks this handle.
+/// cut breaks this handle and its clones.
 ///
 /// When the last writer has gone, a read returns `Ok(0)`. If another writer comes, reads go on.
 ///
@@ -180,11 +182,34 @@ fn has_writer(_: BorrowedFd<'_>) -> bool {
 /// ```
 pub struct Fifo {
     descriptor: Descriptor,
+    /// Counts the clones, which all need the description nonblocking.
+    handles: Arc<()>,
 }
 
 impl Fifo {
+    /// Returns another handle of the same end of the FIFO.
+    ///
+    /// # Errors
+    ///
+    /// The process or the system has no descriptor left.
+    ///
+    /// ```
+    /// use taskgroup::io::Fifo;
+    ///
+    /// fn for_two_tasks(fifo: Fifo) -> std::io::Result<[Fifo; 2]> {
+    ///     Ok([fifo.try_clone()?, fifo])
+    /// }
+    /// ```
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Fifo {
+            descriptor: self.descriptor.try_clone()?,
+            handles: self.handles.clone(),
+        })
+    }
+
     /// Returns the file, for other code or for a child process. Its reads and writes block, and do
-    /// not end with the scope.
+    /// not end with the scope. While clones of this handle exist, it stays nonblocking, and
+    /// returns `WouldBlock`.
     ///
     /// # Errors
     ///
@@ -199,6 +224,11 @@ impl Fifo {
     /// ```
     pub fn into_file(self) -> io::Result<File> {
         let fd = OwnedFd::from(self.descriptor);
+        // Of several handles that are given back at once, exactly one is the last.
+        if Arc::into_inner(self.handles).is_none() {
+            return Ok(fd.into());
+        }
+
         // Invariant 2: the description is this module's own.
         let flags = rustix::fs::fcntl_getfl(&fd)?;
         rustix::fs::fcntl_setfl(&fd, flags - OFlags::NONBLOCK)?;

@@ -27,7 +27,7 @@ macro_rules! like_std {
 }
 pub(super) use like_std;
 
-/// Implements access to the descriptor, and the `Debug` of std's type.
+/// Implements access to the descriptor, its surrender, and the `Debug` of std's type.
 macro_rules! descriptor {
     ($type:ty) => {
         impl std::os::fd::AsFd for $type {
@@ -39,6 +39,13 @@ macro_rules! descriptor {
         impl std::os::fd::AsRawFd for $type {
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
                 self.socket.as_raw_fd()
+            }
+        }
+
+        /// Like into an [`OwnedFd`](std::os::fd::OwnedFd). The caller closes the descriptor.
+        impl std::os::fd::IntoRawFd for $type {
+            fn into_raw_fd(self) -> std::os::fd::RawFd {
+                std::os::fd::OwnedFd::from(self).into_raw_fd()
             }
         }
 
@@ -276,6 +283,12 @@ macro_rules! listener_type {
 
         /// Takes a listener over: its description becomes nonblocking. If it is nonblocking
         /// already, that counts as the user's wish, and `accept` does not wait.
+        ///
+        /// The descriptor that is handed over may share its description with others. Then
+        /// the flag may also come from another handle of this crate, made from a clone of std's,
+        /// or from a process that had the listener before, such as the last run of a service whose
+        /// sockets the system keeps open. In both cases call `set_nonblocking(false)` on the new
+        /// handle. Other handles of one process are better made by `try_clone` of this type.
         impl TryFrom<$std> for $listener {
             type Error = std::io::Error;
 

@@ -17,7 +17,8 @@ use crate::waiting::WaitKind;
 /// The listener makes its open file description nonblocking, because no system call accepts without
 /// blocking otherwise. Other handles of the same description see the flag: clones that std made
 /// before, and other processes that share the socket. A conversion into std's type clears the flag,
-/// unless the user has set it or a clone of this crate is left.
+/// unless the user has set it or a clone of this crate is left. `TryFrom` std's type says what to
+/// do about a flag that is there already.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 //! ends.
 
 use std::io::{self, BufRead, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -112,7 +112,24 @@ fn the_flag_of_a_listener_that_is_handed_over_is_given_back() {
     the_cancel(cancelled_while_blocked(|| clone.accept()));
     let second: OwnedFd = clone.into();
     assert!(!is_nonblocking(&first) && !is_nonblocking(&second));
-    assert!(TcpListener::try_from(first).is_ok());
+    let third = TcpListener::try_from(first).unwrap();
+    assert!(third.into_raw_fd() > 2);
+    assert!(
+        !is_nonblocking(&second),
+        "the number is given up like a handle"
+    );
+}
+
+/// As after the end of a process that had the same listener, and was killed.
+#[test]
+fn a_listener_that_was_left_nonblocking_waits_again_once_the_user_says_so() {
+    let left = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let _first = TcpListener::try_from(left.try_clone().unwrap()).unwrap();
+    let second = TcpListener::try_from(left).unwrap();
+    let none = second.accept().unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::WouldBlock);
+    second.set_nonblocking(false).unwrap();
+    the_cancel(cancelled_while_blocked(|| second.accept()));
 }
 
 #[test]

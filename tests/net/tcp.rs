@@ -6,7 +6,7 @@ mod writing;
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -409,4 +409,11 @@ fn a_stream_goes_to_std_and_back() {
     here.write_all(b"x").unwrap();
     assert_eq!((&there).read(&mut [0; 2]).unwrap(), 1);
     assert!(format!("{here:?}").starts_with("TcpStream { addr: "));
+
+    // A number that is given up stays open.
+    let number = here.as_raw_fd();
+    assert_eq!(here.into_raw_fd(), number);
+    there.set_nonblocking(true).unwrap();
+    let open = (&there).read(&mut [0]).unwrap_err();
+    assert_eq!(open.kind(), ErrorKind::WouldBlock);
 }
