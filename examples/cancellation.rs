@@ -15,15 +15,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use taskgroup::net::{TcpListener, TcpStream};
-use taskgroup::{GroupError, TaskGroup, channel, sync, sync::Latch};
+use taskgroup::sync::{Latch, Semaphore};
+use taskgroup::{GroupError, TaskGroup, channel};
 use taskgroup_examples::{left_behind, println};
 
 fn main() -> anyhow::Result<()> {
     one_loop()?;
 
     let (_sender, inbox) = channel::unbounded::<()>();
-    let ledger = sync::Mutex::new(());
-    let _kept = ledger.lock()?;
+    let permits = Semaphore::new(0);
     let door = TcpListener::bind("127.0.0.1:0")?;
     let line = TcpStream::connect(door.local_addr()?)?;
     let _silent = door.accept()?;
@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
     let tasks: [(&str, &(dyn Fn() -> anyhow::Result<()> + Sync)); 5] = [
         ("sleeping", &|| Ok(taskgroup::sleep(Duration::MAX)?)),
         ("receiving", &|| Ok(inbox.recv()?)),
-        ("locking", &|| Ok(ledger.lock().map(drop)?)),
+        ("acquiring", &|| Ok(permits.acquire().map(drop)?)),
         ("accepting", &|| Ok(door.accept().map(drop)?)),
         ("reading", &|| Ok((&line).read_exact(&mut [0])?)),
     ];

@@ -11,7 +11,7 @@ fn every_blocked_task_stops_and_the_failure_is_named() {
     let output = run_well("cancellation", &[]);
     assert_eq!(row(&output, "a loop"), "Cancelled", "{output}");
     let all_over = duration(row(&output, "all over"));
-    for task in ["sleeping", "receiving", "locking", "accepting", "reading"] {
+    for task in ["sleeping", "receiving", "acquiring", "accepting", "reading"] {
         let stopped = duration(row(&output, task));
         assert!(stopped <= all_over, "{task} outlived its scope:\n{output}");
     }
