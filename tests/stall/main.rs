@@ -365,6 +365,14 @@ fn a_hook_that_blocks_panics_or_opens_a_scope_holds_up_no_other_report() {
         Some("bad hook panics") => panic!("of a hook"),
         _ => {}
     });
+    let (too, in_worse) = (Arc::new(Gate::default()), gate.clone());
+    let in_too = too.clone();
+    let worse = on_stall(move |report| {
+        if report.name() == Some("bad hook blocks too") && !report.has_ended() {
+            in_too.open();
+            in_worse.wait();
+        }
+    });
     let good = Reports::of("bad hook");
 
     thread::scope(|threads| {
@@ -382,14 +390,16 @@ fn a_hook_that_blocks_panics_or_opens_a_scope_holds_up_no_other_report() {
             support::until(|| good.all().iter().any(|seen| seen.name == name));
         };
         threads.spawn(move || stalls("bad hook blocks", &|| gate.wait()));
-        // While one report is kept by the hook, those of other scopes come.
+        // While reports are kept by two hooks, those of other scopes come.
         blocked.wait();
+        threads.spawn(move || stalls("bad hook blocks too", &|| gate.wait()));
+        too.wait();
         stalls("bad hook panics", &|| reported("bad hook panics"));
         stalls("bad hook third", &|| reported("bad hook third"));
         assert!(!gate.is_open());
         gate.open();
     });
-    drop(bad);
+    drop((bad, worse));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool as PlainBool, AtomicU64 as PlainU64};
+use std::sync::atomic::{
+    AtomicBool as PlainBool, AtomicU64 as PlainU64, AtomicUsize as PlainUsize,
+};
 
 use super::report::StallReport;
 use crate::facade::{Mutex, catch, error_event, global};
@@ -21,6 +23,8 @@ struct Registered {
 global! {
     static HOOKS: Mutex<Vec<Arc<Registered>>> = Mutex::new(Vec::new());
 }
+
+static RUNNING: PlainUsize = PlainUsize::new(0);
 
 /// Has `hook` called with every report of a stalled scope, in place of the default output, until
 /// the [`StallHook`] is dropped.
@@ -101,6 +105,11 @@ impl fmt::Debug for StallHook {
     }
 }
 
+/// Returns how many hooks run now, and keep a thread each.
+pub(super) fn running() -> usize {
+    RUNNING.load(Relaxed)
+}
+
 /// Calls all hooks with a report. Returns whether one of them has taken it.
 pub(super) fn call_all(report: &StallReport) -> bool {
     let hooks = HOOKS.lock().clone();
@@ -111,7 +120,9 @@ pub(super) fn call_all(report: &StallReport) -> bool {
         if hook.is_running.swap(true, Acquire) {
             continue;
         }
+        RUNNING.fetch_add(1, Relaxed);
         let called = catch(|| (hook.hook)(report));
+        RUNNING.fetch_sub(1, Relaxed);
         hook.is_running.store(false, Release);
 
         match called {
@@ -129,7 +140,6 @@ pub(super) fn call_all(report: &StallReport) -> bool {
 #[cfg(test)]
 mod tests {
     use std::panic::Location;
-    use std::sync::atomic::AtomicUsize as PlainUsize;
     use std::sync::atomic::Ordering::SeqCst;
     use std::time::Duration;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::report::StallReport;
-use super::{examine, output};
+use super::{examine, hook, output};
 use crate::facade::{Mutex, Unparker, contained, global, park_timeout, start_thread};
 use crate::trace::GroupSpan;
 
@@ -14,7 +14,8 @@ const IDLE_LIMIT: Duration = Duration::from_secs(2);
 /// How long a job may take before another thread takes over the rest.
 const JOB_LIMIT: Duration = Duration::from_secs(1);
 
-/// The reporter, and a second one while the first is kept.
+/// The reporter, and a second one while the subscriber keeps the first. The threads that hooks keep
+/// come on top: each hook runs on one thread at a time, so they are no more than the hooks.
 const MOST_THREADS: usize = 2;
 
 /// Something for the reporter to do.
@@ -48,8 +49,8 @@ struct InCharge {
 
 impl Reporter {
     /// Puts a new thread in charge if none is, or if the present one has been busy for long.
-    /// Returns its number, for the caller to start it without the lock.
-    fn appoint(&mut self) -> Option<u64> {
+    /// Hooks keep so many threads. Returns its number, for the caller to start it without the lock.
+    fn appoint(&mut self, kept_by_hooks: usize) -> Option<u64> {
         // Code of the user's keeps it: a hook, the subscriber, or a full pipe.
         let is_stuck = |thread: &InCharge| {
             thread
@@ -59,8 +60,9 @@ impl Reporter {
 
         let needs_one = self.in_charge.as_ref().is_none_or(is_stuck);
 
-        // Bounded: a hook that never returns must not take a thread for each report.
-        if self.jobs.is_empty() || !needs_one || self.threads == MOST_THREADS {
+        // Bounded: a subscriber that never returns must not take a thread for each report.
+        let most = MOST_THREADS + kept_by_hooks;
+        if self.jobs.is_empty() || !needs_one || self.threads >= most {
             return None;
         }
 
@@ -85,7 +87,7 @@ impl Reporter {
 pub(super) fn submit(job: ReporterJob) {
     let mut reporter = REPORTER.lock();
     reporter.jobs.push_back(job);
-    let appointed = reporter.appoint();
+    let appointed = reporter.appoint(hook::running());
     let thread = reporter
         .in_charge
         .as_ref()
@@ -101,7 +103,7 @@ pub(super) fn submit(job: ReporterJob) {
 
 /// Starts a second thread if there are jobs, and code of the user's keeps the first.
 pub(super) fn relieve() {
-    let appointed = REPORTER.lock().appoint();
+    let appointed = REPORTER.lock().appoint(hook::running());
     start(appointed);
 }
 
@@ -182,20 +184,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_thread_relieves_a_busy_one_and_no_third_comes() {
+    fn a_second_thread_relieves_a_busy_one_and_a_third_only_where_hooks_keep_them() {
         let mut reporter = Reporter::default();
-        assert_eq!(reporter.appoint(), None);
+        assert_eq!(reporter.appoint(0), None);
         reporter.jobs.push_back(ReporterJob::Examine(Vec::new()));
-        assert_eq!(reporter.appoint(), Some(1));
-        assert_eq!(reporter.appoint(), None);
+        assert_eq!(reporter.appoint(0), Some(1));
+        assert_eq!(reporter.appoint(0), None);
 
         let long = Instant::now().checked_sub(2 * JOB_LIMIT);
         assert!(long.is_some(), "the clock has run for longer");
         note_busy(&mut reporter, long);
-        assert_eq!(reporter.appoint(), Some(2));
+        assert_eq!(reporter.appoint(0), Some(2));
 
-        // Hooks keep both.
+        // The subscriber keeps both.
         note_busy(&mut reporter, long);
-        assert_eq!((reporter.appoint(), reporter.threads), (None, MOST_THREADS));
+        assert_eq!(reporter.appoint(0), None);
+        assert_eq!(reporter.threads, MOST_THREADS);
+
+        // A hook keeps one of them.
+        assert_eq!(reporter.appoint(1), Some(3));
+        note_busy(&mut reporter, long);
+        assert_eq!((reporter.appoint(1), reporter.threads), (None, 3));
     }
 }
