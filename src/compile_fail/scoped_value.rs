@@ -55,6 +55,10 @@
 //! static SHARED: taskgroup::ScopedValue<Rc<u8>> = taskgroup::ScopedValue::new();
 //! ```
 //!
+//! ```compile_fail,E0277
+//! static RAW: taskgroup::ScopedValue<*const u8> = taskgroup::ScopedValue::new();
+//! ```
+//!
 //! # The key of a scoped value is invariant
 //!
 //! Otherwise a function for one lifetime could be bound, and be read as one for every lifetime.

@@ -11,7 +11,8 @@
 //! | `cancel 5` | `{"answer":".."}`: `cancelled`, `was cancelled before`, `gone` or `not offered` |
 //!
 //! A viewer of another user gets `{"refused":".."}`. Nothing is sent that was not asked for. So a
-//! viewer that has stopped costs a thread that sleeps, and delays no other.
+//! viewer that has stopped costs a thread that sleeps, and delays no other. At most
+//! [`MOST_VIEWERS`] are answered at once; the next waits for one of them to leave.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,10 +25,19 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Serialize;
 use taskgroup::net::{UnixListener, UnixStream};
+use taskgroup::sync::Semaphore;
 use taskgroup::{CancelToken, GroupSnapshot, Snapshot, TaskError, TaskGroup};
 
 /// How long a viewer may take to read an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The most viewers at once. Further connections wait to be accepted, and cost this process neither
+/// a thread nor a descriptor.
+pub const MOST_VIEWERS: usize = 32;
+
+/// Before the next try, where a connection cannot be accepted: most likely no descriptor is left,
+/// and the try would fail at once.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The most bytes of a request.
 const LONGEST: u64 = 64;
@@ -110,17 +120,21 @@ impl Server {
     ///
     /// The cancel of the scope. A viewer that fails ends nothing else.
     pub fn serve(&self, offered: &Offered) -> anyhow::Result<()> {
+        let room = Semaphore::new(MOST_VIEWERS);
         TaskGroup::builder().name("viewers").scope(|g| {
-            for stream in self.listener.incoming() {
-                // A connection that failed is not a reason to stop, but a cancel is.
-                taskgroup::checkpoint()?;
-                if let Ok(stream) = stream {
-                    let viewer = g.task().name("viewer").with(stream);
-                    // Its failure is logged, and ends no other task of the program.
-                    drop(viewer.spawn_isolated(|stream| attend(stream, offered)));
+            // It fails once the scope is cancelled.
+            while let Ok(place) = room.acquire() {
+                match self.listener.accept() {
+                    Ok((stream, _)) => {
+                        let viewer = g.task().name("viewer").with((stream, place));
+                        // Its failure is logged, and ends no other task of the program.
+                        drop(viewer.spawn_isolated(|(stream, _)| attend(stream, offered)));
+                    }
+                    // A connection that failed is not a reason to stop, but a cancel is.
+                    Err(_) => taskgroup::sleep(PAUSE)?,
                 }
             }
-            Ok(())
+            Ok(taskgroup::checkpoint()?)
         })?;
         Ok(())
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use support::{PATIENCE, alone, served, socket, until};
 use taskgroup::sync::Event;
 use taskgroup::{CancelCause, TaskGroup};
-use taskgroup_top::server::{Server, admits};
+use taskgroup_top::server::{MOST_VIEWERS, Server, admits};
 use taskgroup_top::{Client, Picture};
 
 /// A viewer that is written by hand.
@@ -279,6 +279,31 @@ fn a_viewer_that_does_not_read_is_dropped_and_delays_no_other() {
             Ok(())
         });
         ended.unwrap();
+    });
+}
+
+#[test]
+fn the_viewers_beyond_the_most_wait_until_others_leave() {
+    let _alone = alone();
+    served(|path, _| {
+        let connect = |_| {
+            let mut peer = Peer::connect(path);
+            peer.send("snapshot\n");
+            peer
+        };
+        let mut first: Vec<_> = (0..MOST_VIEWERS).map(connect).collect();
+        let later: Vec<_> = (0..MOST_VIEWERS + 8).map(connect).collect();
+        for peer in &mut first {
+            assert!(peer.line().starts_with("{\"process\":"));
+        }
+        let seen = taskgroup::snapshot();
+        let viewers = seen.tasks().filter(|task| task.name() == Some("viewer"));
+        assert_eq!(viewers.count(), MOST_VIEWERS);
+
+        drop(first);
+        for mut peer in later {
+            assert!(peer.line().starts_with("{\"process\":"));
+        }
     });
 }
 
