@@ -480,3 +480,45 @@ fn a_panicking_destructor_of_an_error_that_only_says_cancelled_is_the_bodys() {
     );
     assert!(error.body().is_some(), "{error:#}");
 }
+
+/// A value whose destructor panics during an unwinding as well.
+struct Blast;
+
+impl Drop for Blast {
+    fn drop(&mut self) {
+        panic!("a destructor");
+    }
+}
+
+/// Maps eight items over a function that turns each into a result. Every destructor panics, and so
+/// does or fails, at item 3, what `fails` names.
+fn map_of_bombs(fails: &'static str) -> Result<Vec<Blast>, GroupError> {
+    let items = (0..8).map(|n| {
+        assert!(n < 3 || fails != "input", "the input");
+        (n, Blast)
+    });
+    taskgroup::map(items, 1, |(n, item)| {
+        std::mem::forget(item);
+        match fails {
+            "call" if n == 3 => panic!("the call"),
+            "result" if n == 3 => Err(anyhow::anyhow!("the result")),
+            _ => Ok(Blast),
+        }
+    })
+}
+
+#[test]
+fn panicking_destructors_of_a_whole_maps_values_are_contained() {
+    let error = map_of_bombs("result").map(std::mem::forget).unwrap_err();
+    let texts: Vec<_> = error.errors().map(ToString::to_string).collect();
+    assert_eq!(
+        (texts, error.failures().len()),
+        (vec!["the result".to_owned()], 1)
+    );
+
+    let error = map_of_bombs("call").map(std::mem::forget).unwrap_err();
+    assert_eq!(messages(&error), ["the call"]);
+
+    let payload = caught(|| map_of_bombs("input").map(std::mem::forget));
+    assert_eq!(payload.downcast_ref::<&str>(), Some(&"the input"));
+}

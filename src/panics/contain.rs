@@ -1,5 +1,7 @@
 //! Destructors of the user's on threads that a panic must not end.
 
+use std::mem;
+
 use super::payload::PanicPayload;
 use crate::facade::{catch, error_event};
 use crate::trace::log;
@@ -10,5 +12,15 @@ pub(crate) fn drop_contained(what: &str, value: impl Sized) {
     if let Err(payload) = catch(move || drop(value)) {
         let panic = PanicPayload::new(payload);
         log(|| error_event!(panic = panic.message(), "the drop of a {what} panicked"));
+    }
+}
+
+/// The same for several values of one kind. A collection that drops them itself would end the
+/// process if two of them panicked, or one during an unwinding.
+pub(crate) fn drop_each_contained<T>(what: &str, values: impl IntoIterator<Item = T>) {
+    if mem::needs_drop::<T>() {
+        for value in values {
+            drop_contained(what, value);
+        }
     }
 }

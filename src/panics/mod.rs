@@ -10,7 +10,7 @@ mod record;
 pub(crate) mod testing;
 
 pub(crate) use crate::trace::log;
-pub(crate) use contain::drop_contained;
+pub(crate) use contain::{drop_contained, drop_each_contained};
 pub(crate) use discard::discard;
 pub use payload::PanicPayload;
 #[cfg(all(test, not(loom)))]

@@ -20,9 +20,17 @@
 //!
 //! The lock of the work, then the lock of one batch. A map worker that calls the function takes
 //! only the lock of its own batch. No item is dropped and no user code is called with either held.
+//!
+//! # Values that are left
+//!
+//! A map that fails or is cancelled has items and results that nobody gets. Their destructors are
+//! user code. A panic of one must neither hide the failure that the map reports nor end the
+//! process, which it would during an unwinding or beside another panic. So batches and runs drop
+//! their values one by one, and each panic is logged.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::mem;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +41,7 @@ use crate::facade::{FIRST_BATCH, Mutex, TIME_PASSES, batches_ahead, spin};
 use crate::group::scope::TaskGroup;
 use crate::group::task::failed_item;
 use crate::group::task_end::Role;
+use crate::panics::drop_each_contained;
 use crate::trace;
 use crate::waiting::{Slot, WaitKind};
 
@@ -129,14 +138,16 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
         loop {
             // The iterator is user code, so it is pulled outside of the lock.
             let size = self.wait_for_room()?;
-            let batch: VecDeque<_> = items.by_ref().take(size).collect();
-            let pulled = batch.len();
+            // If it panics, the batch drops the items before.
+            let mut batch = ItemBatch {
+                first,
+                items: VecDeque::new(),
+            };
+            batch.items.extend(items.by_ref().take(size));
+            let pulled = batch.items.len();
             if pulled > 0 {
                 let mut work = self.work.lock();
-                work.queue.push_back(ItemBatch {
-                    first,
-                    items: batch,
-                });
+                work.queue.push_back(batch);
                 let spawn = work.wants_spare(self.limit);
                 drop(work);
                 if spawn {
@@ -281,7 +292,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
                     first: index,
                     results: Vec::new(),
                 };
-                let finished = std::mem::replace(&mut run, next_run);
+                let finished = mem::replace(&mut run, next_run);
                 done += finished.results.len();
                 self.work.lock().runs.push(finished);
             }
@@ -327,6 +338,18 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
     }
 }
 
+impl<Item> Drop for ItemBatch<Item> {
+    fn drop(&mut self) {
+        drop_each_contained("item of a map", mem::take(&mut self.items));
+    }
+}
+
+impl<T> Drop for ResultRun<T> {
+    fn drop(&mut self) {
+        drop_each_contained("result of a map", mem::take(&mut self.results));
+    }
+}
+
 impl<Item> ItemBatch<Item> {
     /// Takes the next item, with its index.
     #[inline]
@@ -348,7 +371,7 @@ impl<Item> ItemBatch<Item> {
         let back = self.items.split_off(goes);
         let front = ItemBatch {
             first: self.first,
-            items: std::mem::replace(&mut self.items, back),
+            items: mem::replace(&mut self.items, back),
         };
 
         self.first += goes;
