@@ -143,7 +143,9 @@ fn a_failure_comes_up_from_any_depth() {
     on_a_stack_of(2 << 20, || {
         let error = down(1_000).expect_err("it fails at the bottom");
         assert!(error.to_string().ends_with("at the bottom"), "{error}");
-        let drawn = format!("{error:?}");
+        // The report and not the `anyhow::Error`, whose `Debug` may have a backtrace.
+        let report = error.downcast_ref::<GroupError>().expect("a group failed");
+        let drawn = format!("{report:#}");
         assert!(drawn.ends_with("at the bottom"));
 
         let groups = drawn
