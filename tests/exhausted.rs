@@ -8,20 +8,24 @@ mod blocked;
 mod children;
 #[path = "support/descriptors.rs"]
 mod descriptors;
+#[path = "support/folder.rs"]
+mod folder;
 mod support;
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
 use blocked::{Seen, the_cancel};
 use children::{has_children, sh};
 use descriptors::terminal;
+use folder::Folder;
 use rustix::io::Errno;
 use support::{MOMENT, is_child, run_in_child_with_descriptors, until, watch};
-use taskgroup::io::{pipe, stdin};
+use taskgroup::io::{PipeReader, pipe, stdin};
 use taskgroup::net::{TcpListener, TcpStream, UdpSocket, lookup};
 use taskgroup::process::{Command, Stdio};
 use taskgroup::{CancelToken, TaskGroup, timeout};
@@ -235,6 +239,36 @@ fn standard_input_is_read_without_a_descriptor_to_open_it_anew() {
             until(|| free() == left);
             drop(hoard);
         }
+    });
+}
+
+/// A lack of descriptors is not for ever. Without a description of its own, a call could block
+/// where another process takes what the poll has seen.
+#[test]
+fn what_could_not_be_opened_anew_is_opened_when_descriptors_are_free_again() {
+    const TEST: &str = "what_could_not_be_opened_anew_is_opened_when_descriptors_are_free_again";
+    in_a_small_process(TEST, || {
+        wait_once();
+        let folder = Folder::new();
+        let both = File::options().read(true).write(true).open(folder.fifo());
+        let mut fifo = PipeReader::from(OwnedFd::from(both.unwrap()));
+        let (program, _user) = terminal();
+        rustix::stdio::dup2_stdin(&program).unwrap();
+
+        let hoard = take_all_but(0);
+        let none = timeout(MOMENT, || fifo.read(&mut [0]));
+        assert_eq!(none.unwrap(), None);
+        let none = timeout(MOMENT, || stdin().read(&mut [0]));
+        assert_eq!(none.unwrap(), None);
+        drop(hoard);
+
+        let before = free();
+        let none = timeout(MOMENT, || fifo.read(&mut [0]));
+        assert_eq!(none.unwrap(), None);
+        assert_eq!(free(), before - 1);
+        let none = timeout(MOMENT, || stdin().read(&mut [0]));
+        assert_eq!(none.unwrap(), None);
+        assert_eq!(free(), before - 2);
     });
 }
 

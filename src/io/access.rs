@@ -65,6 +65,11 @@ pub(super) enum Way {
     Unpolled,
 }
 
+/// For a pipe that can be read and written in no other way.
+const POLLED_PIPE: Way = Way::Polled {
+    write: Piece::UpTo(PIPE_BUF),
+};
+
 impl Way {
     /// Chooses the way for a descriptor.
     pub(super) fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
@@ -287,7 +292,7 @@ enum Instead {
     /// the wait and the call, and a call on the first description would block then.
     #[cfg(target_os = "linux")]
     Own(Arc<OwnedFd>),
-    /// It could not be opened: this process may not, or has no descriptor left.
+    /// It could not be opened: this process may not.
     #[cfg_attr(
         not(target_os = "linux"),
         allow(dead_code, reason = "only Linux has the flag")
@@ -319,10 +324,7 @@ impl Access {
             None => (self.way, fd),
             #[cfg(target_os = "linux")]
             Some(Instead::Own(own)) => (Way::Nonblocking, own.as_fd()),
-            Some(Instead::Polled) => {
-                let write = Piece::UpTo(PIPE_BUF);
-                (Way::Polled { write }, fd)
-            }
+            Some(Instead::Polled) => (POLLED_PIPE, fd),
         }
     }
 
@@ -379,52 +381,82 @@ impl Access {
         let (way, used) = self.now(fd);
         match call(way, used) {
             // Nothing was read or written, so the call may be made again.
-            Err(error) if is_refusal(&error) && self.refuse(way, fd) => {
-                let (way, used) = self.now(fd);
-                call(way, used)
-            }
+            Err(error) if is_refusal(&error) => match self.refuse(way, fd) {
+                Refused::ForGood => {
+                    let (way, used) = self.now(fd);
+                    call(way, used)
+                }
+                Refused::ForNow => call(POLLED_PIPE, fd),
+                Refused::Not => Err(error),
+            },
             done => done,
         }
     }
 
-    /// Leaves `way`, if the system does not know it. Returns false if it was another: then the
-    /// error means something else.
+    /// Leaves `way`, if the system does not know it.
     #[cold]
-    fn refuse(&self, way: Way, fd: BorrowedFd<'_>) -> bool {
+    fn refuse(&self, way: Way, fd: BorrowedFd<'_>) -> Refused {
         #[cfg(target_os = "linux")]
         if way == Way::NoWait {
-            let own = open_anew(fd).map(|own| Instead::Own(Arc::new(own)));
+            let instead = match open_anew(fd) {
+                Ok(own) => Instead::Own(Arc::new(own)),
+                Err(error) if is_a_lack(error) => return Refused::ForNow,
+                Err(_) => Instead::Polled,
+            };
             // Another thread may have been refused too. One of the two is used.
-            let _ = self.instead.set(own.unwrap_or(Instead::Polled));
-            return true;
+            let _ = self.instead.set(instead);
+            return Refused::ForGood;
         }
 
         let _ = (way, fd);
-        false
+        Refused::Not
     }
 }
 
-/// Opens a pipe once more, for the same calls, in a nonblocking description. Returns none if the
-/// system does not let it be opened.
+/// What a refusal of the system means.
+enum Refused {
+    /// From now on calls are made in another way.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        allow(dead_code, reason = "only Linux has the flag")
+    )]
+    ForGood,
+    /// There is no descriptor left for that way. The next call asks again.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        allow(dead_code, reason = "only Linux has the flag")
+    )]
+    ForNow,
+    /// It was another way, so the error means something else.
+    Not,
+}
+
+/// Whether a file could not be opened for want of a descriptor or of memory, which may be there
+/// later.
+pub(super) fn is_a_lack(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+}
+
+/// Opens a pipe once more, for the same calls, in a nonblocking description.
 ///
 /// The description is new (invariant 2). It never keeps the other end waiting for an end of the
 /// stream for longer than the first: both are closed together.
 #[cfg(target_os = "linux")]
-fn open_anew(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+fn open_anew(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     // A pipe of packets has another flag, with which it cannot be opened: it is polled.
-    let flags = rustix::fs::fcntl_getfl(fd).ok()? & (OFlags::ACCMODE | OFlags::DIRECT);
+    let flags = rustix::fs::fcntl_getfl(fd)? & (OFlags::ACCMODE | OFlags::DIRECT);
     let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let own = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    let own = rustix::fs::open(path, flags, Mode::empty())?;
 
     // Another file may have come into the place of standard input meanwhile.
-    let (first, second) = (rustix::fs::fstat(fd).ok()?, rustix::fs::fstat(&own).ok()?);
+    let (first, second) = (rustix::fs::fstat(fd)?, rustix::fs::fstat(&own)?);
     if (first.st_dev, first.st_ino) != (second.st_dev, second.st_ino) {
-        return None;
+        return Err(Errno::STALE);
     }
 
     // Away from the numbers of standard streams that the program has closed and may open again.
-    rustix::io::fcntl_dupfd_cloexec(&own, 3).ok()
+    rustix::io::fcntl_dupfd_cloexec(&own, 3)
 }
 
 /// Whether the system may not take the flag of [`Way::NoWait`]: the file does not know it, the

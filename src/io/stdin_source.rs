@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, Stat, fstat};
 use rustix::io::Errno;
 
-use super::access::{Access, Way};
+use super::access::{Access, Way, is_a_lack};
 use crate::cancel::context;
 use crate::waiting::WaitKind;
 
@@ -24,6 +24,8 @@ struct Open {
     /// The terminal, in a description of its own: one of the shell's would have to be read with a
     /// call that blocks if another process takes the line first, or its flags changed.
     own: Option<OwnedFd>,
+    /// There was no descriptor left to open the terminal anew, so the next read tries it again.
+    is_for_now: bool,
 }
 
 impl StdinSource {
@@ -50,7 +52,7 @@ impl StdinSource {
 
         let file = identity(&stat);
         let open = match self.open.take() {
-            Some(open) if open.file == file => self.open.insert(open),
+            Some(open) if open.file == file && !open.is_for_now => self.open.insert(open),
             _ => self.open.insert(Open::new(stdin, &stat)?),
         };
 
@@ -69,6 +71,8 @@ impl StdinSource {
 impl Open {
     fn new(stdin: BorrowedFd<'_>, stat: &Stat) -> io::Result<Self> {
         let own = open_anew(stdin, stat);
+        let is_for_now = own.as_ref().is_err_and(|error| is_a_lack(*error));
+        let own = own.ok();
         let way = match own {
             // Invariant 2: the description is this module's own.
             Some(_) => Way::Nonblocking,
@@ -78,6 +82,7 @@ impl Open {
             file: identity(stat),
             access: Access::new(way),
             own,
+            is_for_now,
         })
     }
 }
@@ -90,11 +95,11 @@ fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev as u64, stat.st_ino as u64)
 }
 
-/// Opens the terminal that is standard input once more, nonblocking. Returns none if it is no
-/// terminal, or if the system does not let it be opened: then it is polled before each read.
-fn open_anew(stdin: BorrowedFd<'_>, stat: &Stat) -> Option<OwnedFd> {
+/// Opens the terminal that is standard input once more, nonblocking. Fails if it is no terminal, or
+/// if the system does not let it be opened: then it is polled before each read.
+fn open_anew(stdin: BorrowedFd<'_>, stat: &Stat) -> Result<OwnedFd, Errno> {
     if !stdin.is_terminal() || is_multiplexer(stat) {
-        return None;
+        return Err(Errno::NOTTY);
     }
 
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -103,22 +108,22 @@ fn open_anew(stdin: BorrowedFd<'_>, stat: &Stat) -> Option<OwnedFd> {
     // The path may lead to another device, for example in a container.
     let is_same = fstat(&fd).is_ok_and(|own| own.st_rdev == stat.st_rdev) && fd.is_terminal();
     if !is_same {
-        return None;
+        return Err(Errno::STALE);
     }
 
     // Away from the numbers of standard streams that the program has closed and may open again.
-    rustix::io::fcntl_dupfd_cloexec(&fd, 3).ok()
+    rustix::io::fcntl_dupfd_cloexec(&fd, 3)
 }
 
 #[cfg(target_os = "linux")]
-fn open_terminal(_: BorrowedFd<'_>, flags: OFlags) -> Option<OwnedFd> {
-    rustix::fs::open("/proc/self/fd/0", flags, Mode::empty()).ok()
+fn open_terminal(_: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
+    rustix::fs::open("/proc/self/fd/0", flags, Mode::empty())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_terminal(stdin: BorrowedFd<'_>, flags: OFlags) -> Option<OwnedFd> {
-    let path = rustix::termios::ttyname(stdin, Vec::new()).ok()?;
-    rustix::fs::open(path, flags, Mode::empty()).ok()
+fn open_terminal(stdin: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let path = rustix::termios::ttyname(stdin, Vec::new())?;
+    rustix::fs::open(path, flags, Mode::empty())
 }
 
 /// Whether to open the file would make a new pseudo-terminal instead: `/dev/ptmx`.
@@ -153,6 +158,6 @@ mod tests {
 
         // The file that is opened again is the input of this test.
         let stat = fstat(&terminal).expect("it is open");
-        assert!(open_anew(terminal.as_fd(), &stat).is_none());
+        assert!(open_anew(terminal.as_fd(), &stat).is_err());
     }
 }
