@@ -23,10 +23,10 @@
 //!
 //! # Values that are left
 //!
-//! A map that fails or is cancelled has items and results that nobody gets. Their destructors are
-//! user code. A panic of one must neither hide the failure that the map reports nor end the
-//! process, which it would during an unwinding or beside another panic. So batches and runs drop
-//! their values one by one, and each panic is logged.
+//! A map that fails or is cancelled drops items and results that it has not handed out. Their
+//! destructors are user code. A panic of one must neither hide the failure that the map reports nor
+//! end the process, which it would during an unwinding or beside another panic. So batches and runs
+//! drop their values one by one, and each panic is logged.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
