@@ -60,7 +60,7 @@ impl ListedThread {
 
 impl Drop for ListedThread {
     fn drop(&mut self) {
-        // The drop comes after the lock.
+        // The lock is released at the end of this line, before the entry is dropped.
         let gone = LEFT_BEHIND.lock().try_remove(self.0);
         drop(gone);
     }
@@ -79,7 +79,7 @@ pub fn abandoned() -> Vec<Abandoned> {
     list(&LEFT_BEHIND.lock())
 }
 
-/// Like [`abandoned`], without a wait: none if another thread holds the lock.
+/// Like [`abandoned`], but never waits: returns `None` if another thread holds the lock.
 #[cfg(not(loom))]
 pub(crate) fn try_abandoned() -> Option<Vec<Abandoned>> {
     LEFT_BEHIND.try_lock().map(|left| list(&left))

@@ -162,7 +162,7 @@ impl<T> SendError<T> {
     /// Drops the message and keeps the reason.
     ///
     /// `?` cannot turn the error into an `anyhow::Error` if the message borrows or is not `Sync`.
-    /// Without the message it can. The cancel stays a cancel then, which it would not as a text.
+    /// Without the message it can. The cancel then stays a cancel, and does not become a text.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {

@@ -111,7 +111,6 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.broken_by() {
             Some(task) => write!(f, "{task} ")?,
-            // No task was around that thread, so there is nothing to name.
             None => f.write_str("another thread ")?,
         }
 

@@ -33,7 +33,7 @@ pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
     // would take more stack for each level.
     let begins = PENDING.try_with(|pending| match &mut *pending.borrow_mut() {
         Some(pending) => {
-            // The first is taken out first.
+            // Reversed, since `pop` takes from the end.
             pending.extend(
                 values
                     .drain(..)
@@ -64,7 +64,6 @@ pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
             drop_one(value, &mut panicked);
         }
 
-        // The next call on this thread is an outermost one again.
         PENDING.with(|pending| pending.take());
     }
 

@@ -111,7 +111,6 @@ impl<E> Failures<E> {
 
 impl<E> Drop for Failures<E> {
     fn drop(&mut self) {
-        // A list that was taken out has nothing left to drop.
         if !self.list.is_empty() {
             (self.drop)(self.take());
         }

@@ -64,8 +64,7 @@ impl<E: TaskError> fmt::Debug for StartError<E> {
 impl<E: TaskError> Error for StartError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            // As the source, so that the group of a caller that passes this on finds its own
-            // cancel.
+            // The group of the caller looks for its own cancel among the sources.
             StartError::Cancelled(cancelled) => Some(cancelled),
             StartError::Failed(failure) => Some(failure),
             StartError::NotReady => None,

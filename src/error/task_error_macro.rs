@@ -255,7 +255,6 @@ pub mod probe {
         ($($Holder:ty),+) => {
             $(impl HoldsError for $Holder {
                 fn error(&self) -> &(dyn Error + 'static) {
-                    // Out of the reference and out of the box.
                     &**self
                 }
             })+

@@ -32,7 +32,6 @@ impl TaskError for Plain {
 
 #[track_caller]
 pub(crate) fn cancelled() -> Cancelled {
-    // Any token: no test of this layer has one of its own.
     Cancelled::new(
         CancelCause::Requested { reason: None },
         Location::caller(),

@@ -5,8 +5,8 @@
 //! fro, that is several times as quick as parking and waking.
 //!
 //! Where something else computes on that core, a yield is slow: it gives the core away for a whole
-//! turn, some three milliseconds on Linux. If the condition holds a microsecond later, the thread
-//! still waits that long. So each yield is timed. After a yield that took a turn, no thread of the
+//! time slice, some three milliseconds on Linux. If the condition holds a microsecond later, the
+//! thread still waits that long. So each yield is timed. After a slow yield, no thread of the
 //! process yields for a while.
 
 use std::hint;
@@ -21,8 +21,8 @@ static CORES: LazyLock<usize> = LazyLock::new(parallelism);
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 static YIELDS: Yields = Yields::new();
 
-/// Looks at `done` for a few microseconds, before parking is worth it. Returns whether it holds. On
-/// one core it looks only once.
+/// Spins for a few microseconds until `done` holds, and returns whether it does. On one core, looks
+/// at `done` only once.
 pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     const ROUNDS: u32 = 4;
     /// Each has a pause behind it that is twice as long as the one before.
@@ -48,11 +48,11 @@ pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     done()
 }
 
-/// Looks at `done` now and then for about as long as waking a thread takes. On one core it does not
-/// look.
+/// Looks at `done` now and then for about as long as waking a thread takes. On one core, returns at
+/// once.
 ///
-/// The looks are rare: a scope of a few small tasks has ended before another thread could help. If
-/// other threads want the core, it returns at once.
+/// It looks rarely, since more looks would gain nothing: a scope of a few small tasks ends before
+/// another thread could help. If other threads want the core, it returns at once.
 pub(crate) fn linger(mut done: impl FnMut() -> bool) {
     const LOOKS: u32 = 16;
     const PAUSES: u32 = 128;
@@ -67,7 +67,7 @@ pub(crate) fn linger(mut done: impl FnMut() -> bool) {
             return;
         }
 
-        // Where others want the core, the work that is waited for is not worth theirs.
+        // Other threads want the core. Their work comes before a wait for work.
         if look % 4 == 0 && !yield_if_cheap() {
             return;
         }
@@ -76,32 +76,32 @@ pub(crate) fn linger(mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Yields. Returns `false` if it did not, or should not have.
+/// Yields, unless an earlier yield was slow. Returns whether it yielded and the yield was cheap.
 fn yield_if_cheap() -> bool {
     let before = Instant::now();
     let now = before.saturating_duration_since(*EPOCH).as_millis() as u64;
 
-    // The time that the yield takes tells whether something else computes on this core.
+    // A long time means that something else computes on this core.
     YIELDS.try_yield(now, || {
         thread::yield_now();
         before.elapsed()
     })
 }
 
-/// Whether yields are worth it, as far as the last ones tell. Times are in milliseconds.
+/// Whether threads may yield, from the times of the last yields. Times are in milliseconds.
 ///
-/// Threads that look at once may see different values. Only time depends on that.
+/// Threads that look at the same time may see different values. That can only cost time.
 #[derive(Debug)]
 struct Yields {
     /// No thread yields before this time. 0 if every thread may.
     resume: AtomicU64,
-    /// How long no thread yields after the next yield that was not worth it.
+    /// How long no thread yields after the next slow yield.
     pause: AtomicU64,
 }
 
 impl Yields {
-    /// A yield that takes longer has given the core to something that computes.
-    const TURN: Duration = Duration::from_micros(500);
+    /// A yield that takes this long has given the core to something that computes.
+    const SLOW: Duration = Duration::from_micros(500);
     const SHORTEST_PAUSE: u64 = 50;
     const LONGEST_PAUSE: u64 = 1_600;
 
@@ -112,10 +112,10 @@ impl Yields {
         }
     }
 
-    /// Calls `yields`, which returns the time that it took. Returns whether the yield was worth it.
+    /// Calls `yields`, which returns the time that it took. Returns whether the yield was cheap.
     ///
-    /// After a yield that took long, there is a pause in which this does nothing and returns
-    /// `false`. After the pause one thread tries for all.
+    /// After a slow yield, there is a pause in which this does nothing and returns `false`. After the
+    /// pause, one thread tries for all.
     fn try_yield(&self, now: u64, yields: impl FnOnce() -> Duration) -> bool {
         let resume = self.resume.load(Relaxed);
         let pause = self.pause.load(Relaxed);
@@ -133,8 +133,8 @@ impl Yields {
             }
         }
 
-        if yields() >= Self::TURN {
-            // It took a turn. The longer the core stays busy, the rarer the tries become.
+        if yields() >= Self::SLOW {
+            // The longer the core stays busy, the rarer the tries become.
             self.resume.store(now + pause, Relaxed);
             self.pause
                 .store((2 * pause).min(Self::LONGEST_PAUSE), Relaxed);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_yield_that_took_a_turn_is_the_last_for_a_while() {
+    fn a_slow_yield_is_the_last_for_a_while() {
         let state = Yields::new();
         assert!((0..3).all(|now| yields(&state, now, 1)));
         assert!(yields(&state, 10, 3_000));
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_yield_that_took_a_turn_says_so() {
+    fn a_slow_yield_is_not_cheap() {
         let state = Yields::new();
         assert!(state.try_yield(0, || Duration::from_micros(499)));
         assert!(!state.try_yield(0, || Duration::from_micros(500)));

@@ -1,4 +1,5 @@
-//! Where a panic happened: what only a panic hook is told, kept until the panic is caught.
+//! The place and the backtrace of a panic. Only the panic hook learns them, so it keeps a record
+//! until the panic is caught.
 
 use std::any::{Any, TypeId};
 use std::backtrace::Backtrace;
@@ -14,7 +15,7 @@ pub(crate) struct PanicRecord {
 
 /// Matches the payload that comes out of `catch_unwind` with the payload that the hook saw.
 ///
-/// In between the payload moves into a box, so its own address tells nothing. The address of the
+/// In between the payload moves into a box, so its own address identifies nothing. The address of the
 /// text that it points to does not change. The text is compared as well, since the allocator hands
 /// out the address of a dropped text again.
 ///
@@ -92,7 +93,7 @@ pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<PanicRecord> {
         .ok()
         .flatten();
 
-    // Also where none matches: the records are of panics before this one.
+    // Even if no record matches: all of them are of panics before this one.
     forget_panics();
     record
 }

@@ -27,7 +27,7 @@ use crate::lanes::Object;
 use crate::waiting::{Polled, WaitFor, WaitKind};
 pub(crate) use pauses::Pauses;
 
-/// How long a thread sleeps that could not poll.
+/// How long a thread sleeps after a failed poll.
 const AFTER_A_FAILED_POLL: Duration = Duration::from_millis(10);
 
 /// The readiness that a call waits for.
@@ -93,8 +93,8 @@ pub(crate) fn retry<T>(
         Patience::Forever => Ok(None),
     };
 
-    // After a poll that told of something else than `interest`, such as an entry in the error queue
-    // of a socket, which the call does not take. Each further poll would return at once.
+    // Set by a poll that reports something other than `interest`, such as an entry in the error
+    // queue of a socket, which the call does not take. Each further poll would return at once.
     let mut is_told_of_other = false;
     let mut pauses = None;
     let poll = |waker: Option<&Waker>, limit: Option<Duration>| {
@@ -108,12 +108,12 @@ pub(crate) fn retry<T>(
         polled
     };
 
-    // None says that the limit has passed, for which std has the error of a call that would block.
+    // `None`: the limit has passed. std reports that as a call that would block.
     context::call_when_ready(kind.on(descriptor(fd)), limit, try_call, poll)?
         .ok_or_else(would_block)
 }
 
-/// Waits in the kernel for one descriptor, once. Returns also what the system says of it.
+/// Waits in the kernel for one descriptor, once. Also returns the events that the system reports.
 fn poll_one(
     fd: BorrowedFd<'_>,
     interest: Interest,
@@ -194,8 +194,8 @@ impl<'fd> Watched<'fd> {
     }
 }
 
-/// Blocks until one of `watched` is ready, and returns true, or until `limit`. Each says whether
-/// it is ready.
+/// Blocks until one of `watched` is ready, and returns true, or until `limit`.
+/// [`Watched::is_ready`] then tells which of them are.
 ///
 /// # Errors
 ///
@@ -209,7 +209,7 @@ pub(crate) fn poll(
     poll_all(what.into(), Cancels::EndIt, watched, limit)
 }
 
-/// Like [`poll`], whatever is cancelled.
+/// Like [`poll`], but no cancel ends the wait.
 #[track_caller]
 pub(crate) fn poll_uncancellable(
     what: impl Into<WaitFor>,
@@ -233,7 +233,7 @@ fn poll_all(
     let first = watched.first();
     let what = what.or_on(first.map_or(Object::None, |first| descriptor(first.fd)));
     let outcome = context::poll(what, cancels, limit, |waker, limit| {
-        // The kernel wants all in one piece of memory.
+        // The system call takes one slice.
         let fds = watched.iter();
         let fds = fds.map(|one| PollFd::from_borrowed_fd(one.fd, one.interest.flags()));
         let waker_fd = waker.map(|waker| PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN));
@@ -266,8 +266,8 @@ fn poll_once(fds: &mut [PollFd<'_>], last: Last, limit: Option<Duration>) -> Pol
     let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
 
     match rustix::event::poll(fds, limit.as_ref()) {
-        // A handler of the program's may have run for a long time. The caller computes the limit
-        // again.
+        // A signal handler of the program may have run for a long time. The caller computes the
+        // limit again.
         Ok(0) | Err(Errno::INTR) => Polled::Neither,
         Ok(ready) => {
             let is_woken =

@@ -45,7 +45,7 @@ use crate::panics::log;
 /// An error that holds a [`Cancelled`], anywhere [along its sources](Cancelled::find), is never
 /// retried. So limit the time of a single attempt with [`timeout`](crate::timeout), and turn its
 /// `None` into an error that can be retried. A group that has passed its own deadline returns a
-/// `Cancelled`.
+/// `Cancelled`, which is not retried.
 ///
 /// Errors that are retried are lost, except for the last one. Each goes to
 /// [`tracing`](https://docs.rs/tracing) at debug level.
@@ -164,7 +164,7 @@ fn cancel_in<E: TaskError>(error: &E) -> Option<&Cancelled> {
 /// Returns the error of a retry in which an attempt returned an `error` that holds a cancel.
 fn cut_short<E: TaskError>(cancelled: Cancelled, error: E, last: Option<Retried>) -> E {
     match last {
-        // The cancel of a retry inside the attempt has the closer story already.
+        // A retry inside the attempt has put its own attempts into the cancel already.
         Some(last) if cancelled.retried().is_none() && is_only(&cancelled, &error) => {
             E::from(cancelled.of_retry(last))
         }

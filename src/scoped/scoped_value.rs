@@ -9,8 +9,8 @@ use super::bindings;
 /// A value that a piece of code and all tasks below it can read, without passing it on.
 ///
 /// A server has a request id that every log line should carry. As an argument, it goes through
-/// every function in between. In a thread-local, it is lost at each spawn, and a thread that is
-/// used again keeps the id of the request before. A scoped value is bound for a closure. The tasks
+/// every function in between. In a thread-local, it is lost at each spawn, and a reused
+/// thread keeps the id of the previous request. A scoped value is bound for a closure. The tasks
 /// of every group that is *opened inside* the closure see it too, at any depth and on whatever
 /// thread they run.
 ///
@@ -82,11 +82,11 @@ impl<T: Sync + 'static> ScopedValue<T> {
     }
 
     /// Runs `f` with `value` bound, for `f` itself and for the tasks of all groups that are opened
-    /// in it. A binding inside of another hides it.
+    /// in it. An inner binding hides an outer one.
     ///
     /// # Panics
     ///
-    /// With the panic of `f`. The binding before is restored.
+    /// Passes on a panic of `f`, after it has restored the previous binding.
     ///
     /// ```
     /// use taskgroup::ScopedValue;

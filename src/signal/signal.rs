@@ -85,7 +85,7 @@ impl Actions {
         }
     }
 
-    /// The same, with nothing registered.
+    /// Returns actions of which none is registered.
     #[cfg(test)]
     pub(super) fn none(before: Disposition) -> Self {
         let ids = Vec::new();
@@ -95,8 +95,8 @@ impl Actions {
     fn add_all(&mut self, signal: Signal, wake: UnixStream) -> io::Result<()> {
         let number = signal.number();
 
-        // Invariant 2: first the end of the process. The system has no default action for process
-        // 1, so it exits.
+        // Invariant 2: first the end of the process. Process 1 has no default action, so the
+        // handler exits it.
         let end = if process::id() == 1 {
             flag::register_conditional_shutdown(number, 128 + number, signal.ends())?
         } else {

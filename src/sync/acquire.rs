@@ -12,8 +12,8 @@ impl Semaphore {
     ///
     /// # Cancellation
     ///
-    /// A blocking point. A permit that was granted while the scope was being cancelled is returned.
-    /// If the call fails, no permit was taken.
+    /// A blocking point. If a permit is granted while the scope is being cancelled, the call returns
+    /// that permit. If the call fails, it has taken no permit.
     ///
     /// # Errors
     ///
@@ -45,8 +45,8 @@ impl Semaphore {
         Ok(Permit::new(self, 1))
     }
 
-    /// Blocks until `count` permits are free, and takes them at once. A call that comes later gets
-    /// no permit before this one.
+    /// Blocks until `count` permits are free, and takes all of them in one step. A later call gets no
+    /// permit before this one.
     ///
     /// # Cancellation
     ///
@@ -59,10 +59,10 @@ impl Semaphore {
     ///
     /// # Panics
     ///
-    /// If this many permits can never be free: the call would wait for ever. That is the case if
-    /// `count` is more than [`MAX_PERMITS`](Self::MAX_PERMITS). It is also the case if `count` is
-    /// more than the semaphore was created with, unless it was created with none or permits were
-    /// added to it: then more may come.
+    /// Panics if this many permits can never be free, since the call would wait for ever. That is
+    /// the case if `count` is more than [`MAX_PERMITS`](Self::MAX_PERMITS). It is also the case if
+    /// `count` is more than the semaphore was created with. A semaphore that was created with no
+    /// permits, or to which permits were added, may get more, so the call waits there.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {

@@ -1,4 +1,4 @@
-//! How the subscriber is called: user code, on any thread.
+//! Calls of the subscriber, which is user code and runs on any thread.
 
 use std::cell::Cell;
 use std::mem;
@@ -52,13 +52,13 @@ impl Flag {
 
 impl Drop for Flag {
     fn drop(&mut self) {
-        // Nothing is to be restored on a thread that has lost its flags.
+        // A thread that has dropped its flags has nothing to restore.
         let _ = THREAD.try_with(|thread| (self.flag)(thread).set(self.before));
     }
 }
 
-/// Calls `f`, which calls the subscriber, unless this thread must not. Returns none in that case,
-/// and if the subscriber panicked.
+/// Calls `f`, which calls the subscriber, unless this thread must not. Returns `None` in that
+/// case, and if the subscriber panicked.
 pub(super) fn tell<T>(f: impl FnOnce() -> T) -> Option<T> {
     let may_tell = THREAD.try_with(|thread| !thread.telling.get() && !thread.ends.get());
     if may_tell.unwrap_or(false) {
@@ -68,8 +68,8 @@ pub(super) fn tell<T>(f: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
-/// Calls `f`, which calls the subscriber, on whatever thread. For calls that undo others: a span
-/// that was entered is left, and a span that was made is closed.
+/// Calls `f`, which calls the subscriber, on any thread. For calls that undo others: one leaves
+/// a span that was entered, or closes a span that was made.
 pub(super) fn contain<T>(f: impl FnOnce() -> T) -> Option<T> {
     let _telling = Flag::set(|thread| &thread.telling);
 
@@ -81,10 +81,10 @@ pub(super) fn contain<T>(f: impl FnOnce() -> T) -> Option<T> {
         .ok()
 }
 
-/// Calls `write`, which logs something that no report can take, even where a thread ends. A panic
-/// of the subscriber goes no further: there is no better place to report it.
+/// Calls `write`, which logs an error that no report can hold, even on a thread that ends. Drops a
+/// panic of the subscriber, since there is no better place to report it.
 pub(crate) fn log(write: impl FnOnce()) {
-    // What the subscriber itself does wrong is not told to it: that would not end.
+    // The subscriber is not told of its own errors, since that might never end.
     if !is_telling() {
         contain(write);
     }
@@ -127,7 +127,7 @@ pub(super) fn is_in_destructor() -> bool {
 
 /// Says that this thread has run its last task: only destructors of thread-locals follow.
 pub(crate) fn thread_ends() {
-    // A thread without flags says nothing in any case.
+    // A thread without flags does not call the subscriber in any case.
     let _ = THREAD.try_with(|thread| thread.ends.set(true));
 }
 

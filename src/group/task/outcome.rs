@@ -1,4 +1,4 @@
-//! How a task runs its closure, and what becomes of the outcome: steps 1 and 2 of the end.
+//! The run of a task's closure and the record of its outcome: steps 1 and 2 of the end.
 
 use std::mem;
 use std::time::Duration;
@@ -62,8 +62,8 @@ where
 
         task.note_end(status, traced);
 
-        // Dropped after the outcome was recorded: the end of a channel in there must not look like
-        // a plain end if the task failed.
+        // Dropped after the outcome was recorded: if the task failed, an end of a channel among
+        // the belongings must not look like a plain end.
         if let Some(belongings) = kept {
             if status != TaskStatus::Finished {
                 recorded.turn_ill();
@@ -175,7 +175,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
         let origin = Origin::Task(self.common.spec.info_at(item));
         let core = self.common.core;
         if self.common.spec.is_isolatable && self.is_isolated() {
-            // Nothing is cancelled and nothing is reported: the result says it all.
+            // Nothing is cancelled or reported: the failure becomes the result.
             let when = if self.base().is_flagged() {
                 FailedWhen::AfterCancel
             } else {
@@ -198,8 +198,8 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
         watch_list.get_or_insert_default().no_result = Some(cancelled);
     }
 
-    /// Returns whether an isolated task still is. A started task that has said that it is ready is
-    /// not.
+    /// Returns whether an isolated task is still isolated. A started task is not, once its `Ready`
+    /// has sent.
     fn is_isolated(self) -> bool {
         let watch_list = self.common.watch_list.lock();
         let handshake = watch_list.as_ref().and_then(|list| list.handshake.clone());
@@ -209,8 +209,8 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
         handshake.is_none_or(|handshake| handshake.close())
     }
 
-    /// Notes how long the task took to end, if it was cancelled. In the frame of the task, which
-    /// has its sight of the cancel.
+    /// Notes how long the task took to end, if it was cancelled. Runs in the frame of the task,
+    /// which has the sight of the cancel.
     #[inline(always)]
     fn note_end(self, status: TaskStatus, traced: &mut Option<Box<TaskRun>>) {
         // Two loads for a task that was not cancelled.
@@ -230,7 +230,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
         let cancelled = match (recorded, status) {
             // The task's own failure has cancelled the group.
             (Some(cancelled), _) if cancelled.is_by_failure_of(self.common.spec.id) => None,
-            // A check of a token above can find a cancel that has not come down to the node yet.
+            // A check of an ancestor can find a cancel that has not reached the node yet.
             (None, TaskStatus::Cancelled) => self.cut_short_by(),
             (recorded, _) => recorded,
         };
