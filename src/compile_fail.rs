@@ -402,7 +402,7 @@
 //!
 //! # The cancel of a select cannot be ignored
 //!
-//! A `select!` has a value, so without a `?` it is no statement:
+//! A `select!` has a value, so without a `?` it is not a statement:
 //!
 //! ```compile_fail,E0308
 //! use taskgroup::channel::{select, unbounded};

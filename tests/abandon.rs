@@ -99,7 +99,7 @@ fn a_cancel_leaves_the_thread_behind_until_it_ends_by_itself() {
                 g.cancel();
                 Ok(())
             })
-            .expect("a group that cancels itself is no error");
+            .expect("a group that cancels itself is not an error");
             // Calls that had not begun before the cancel have no thread.
             assert!((1..=3).contains(&abandoned().len()));
             let dropped_unrun = 3 - abandoned().len();

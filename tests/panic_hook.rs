@@ -1,4 +1,4 @@
-//! The output of a task's panic, with the hook of this crate and with a hook of the user's.
+//! The output of a task's panic, with the hook of this crate and with a hook of the user.
 
 mod support;
 

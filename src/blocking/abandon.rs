@@ -176,7 +176,7 @@ where
         (Some(Err(payload)), _) => resume_unwind(payload),
         (None, Err(cancelled)) => {
             let unrun = call.leave(name, Location::caller());
-            // Outside the lock: the drop of the closure may run code of the user's.
+            // Outside the lock: the drop of the closure may run user code.
             drop(call);
             drop(unrun);
             Err(cancelled)

@@ -1,4 +1,4 @@
-//! Blocking points, and scopes that are no groups: timeouts, shields, regions with hooks.
+//! Blocking points, and scopes that are not groups: timeouts, shields, regions with hooks.
 
 mod abandon;
 mod abandoned;

@@ -65,7 +65,7 @@ pub fn deadline<T, E: TaskError>(
     let result = f();
     let own = limit.leave();
 
-    // The token can also be cancelled by hand, from inside. That is no timeout.
+    // The token can also be cancelled by hand, from inside. That is not a timeout.
     let is_ours = |cancelled: &Cancelled| {
         Some(cancelled.origin()) == own && matches!(cancelled.cause(), CancelCause::Deadline { .. })
     };

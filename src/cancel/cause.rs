@@ -93,7 +93,7 @@ pub enum CancelCause {
 
 impl fmt::Display for CancelCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Texts of the user's are put on one line, so that none looks like a line of a report.
+        // Texts of the user are put on one line, so that none looks like a line of a report.
         match self {
             CancelCause::Requested { reason: None } => f.write_str("cancel was requested"),
             CancelCause::Requested {

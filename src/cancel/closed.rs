@@ -1,4 +1,4 @@
-//! The cancel of a token as the disconnect of a channel of crossbeam's, for their `select!`.
+//! The cancel of a token as the disconnect of a crossbeam channel, for its `select!`.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Delivers a cancel that has marked the tree: wakes, hooks, observers and callbacks.
 //!
-//! The order is: everything that runs no code of the user's, then the hooks, the groups, and the
-//! callbacks. So a hook or a callback that takes its time, or waits for a thread that the cancel
-//! wakes, keeps no thread asleep.
+//! The order is: everything that runs no user code, then the hooks, the groups, and the callbacks.
+//! So a hook or a callback that takes its time, or waits for a thread that the cancel wakes, keeps
+//! no thread asleep.
 
 use std::panic::Location;
 use std::sync::Weak;
@@ -35,14 +35,14 @@ impl Delivery {
         #[cfg(feature = "crossbeam")]
         drop(std::mem::take(&mut self.closing));
 
-        // Before code of the user's, which may not return.
+        // Before user code, which may not return.
         for node in &self.nodes {
             if let Some(observer) = node.observer.as_ref().and_then(Weak::upgrade) {
                 observer.marked();
             }
         }
 
-        // From here on code of the user's runs.
+        // From here on user code runs.
         self.run_hooks();
         for node in &self.nodes {
             if let Some(observer) = node.observer.as_ref().and_then(Weak::upgrade) {

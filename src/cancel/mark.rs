@@ -1,7 +1,7 @@
 //! How a cancel runs down the tree: marks, each under the lock of its node.
 //!
-//! Marking wakes no thread and runs no code of the user's (invariant 3 of [`node`](super::node)).
-//! The steps that have to follow are collected in a [`Delivery`].
+//! Marking wakes no thread and runs no user code (invariant 3 of [`node`](super::node)). The steps
+//! that have to follow are collected in a [`Delivery`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -43,7 +43,7 @@
 //! | `repeat`, `region` | regions of foreign code with a hook |
 //! | `token` | the handle of a node |
 //! | `cancel_on_drop` | a token that is cancelled by a drop |
-//! | `closed` | a token as a channel of crossbeam's |
+//! | `closed` | a token as a crossbeam channel |
 //! | `context` | the context of a thread, as other folders see it |
 
 pub(crate) mod actor;

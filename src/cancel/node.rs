@@ -233,7 +233,7 @@ impl NodeState {
             .is_some_and(|watchers| watchers.callbacks.any())
     }
 
-    /// Whether anything happens at a cancel that no blocked thread of the scope sees to. A deadline
+    /// Whether anything happens at a cancel that no blocked thread of the scope handles. A deadline
     /// needs the timer then.
     pub(super) fn needs_the_timer(&self) -> bool {
         let watchers = self.watchers.as_ref();

@@ -12,7 +12,7 @@ pub(crate) trait Observer: Send + Sync {
     fn cancelled(self: Arc<Self>);
     /// A callback or hook of the node panicked.
     fn callback_panicked(self: Arc<Self>, payload: Payload);
-    /// The node was marked. Called before any code of the user's that its cancel runs.
+    /// The node was marked. Called before any user code that its cancel runs.
     fn marked(&self);
     /// A deadline that holds in the node was set or moved.
     fn timed(&self);

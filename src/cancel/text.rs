@@ -27,7 +27,7 @@ impl fmt::Display for Escaped<'_> {
 /// How many characters a name has at most where it is printed, escapes counted.
 const LONGEST_NAME: usize = 120;
 
-/// A name of the user's in any message: like [`Escaped`], and cut where it would be too long. It is
+/// A name of the user in any message: like [`Escaped`], and cut where it would be too long. It is
 /// written without an allocation.
 pub(crate) struct Name<'a>(pub(crate) &'a str);
 

@@ -16,7 +16,7 @@ pub(crate) enum Outcome {
     TimedOut,
 }
 
-/// Blocks until `ready`, or until the instant that `until` returns, whatever is cancelled.
+/// Blocks until `ready`, or until the instant that `until` returns. No cancel ends the wait.
 #[track_caller]
 pub(crate) fn wait_uncancellable(
     what: impl Into<WaitFor>,
@@ -47,15 +47,14 @@ pub(crate) fn wait_uncancellable_at(
         ) {
             Woken::Ready => return Outcome::Ready,
             Woken::Marked | Woken::TimedOut => return Outcome::TimedOut,
-            // To fail a task runs code of the user's, so it comes after the wait has been
-            // withdrawn.
+            // To fail a task runs user code, so it comes after the wait has been withdrawn.
             Woken::Refused => refused.into_iter().for_each(Refusal::fail),
         }
     }
 }
 
-/// Runs `f`, which blocks in a channel of crossbeam's, and says so. `on_cancel` says what `f` does
-/// when the scope is cancelled.
+/// Runs `f`, which blocks in a crossbeam channel, and says so. `on_cancel` says what `f` does when
+/// the scope is cancelled.
 #[cfg(feature = "crossbeam")]
 #[track_caller]
 pub(crate) fn blocked<T>(

@@ -30,7 +30,7 @@ pub(super) struct Watchers {
 }
 
 impl Watchers {
-    /// Whether anything happens at a cancel that no blocked thread of the scope sees to.
+    /// Whether anything happens at a cancel that no blocked thread of the scope handles.
     pub(super) fn need_the_timer(&self) -> bool {
         #[cfg(feature = "crossbeam")]
         let closes = self.closing.is_some();

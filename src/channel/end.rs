@@ -73,8 +73,7 @@ macro_rules! end {
             }
         }
 
-        // A panic cannot leave a channel in a wrong state: no code of the user's runs under its
-        // lock.
+        // A panic cannot leave a channel in a wrong state: no user code runs under its lock.
         impl<T> UnwindSafe for $End<T> {}
         impl<T> RefUnwindSafe for $End<T> {}
 

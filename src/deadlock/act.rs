@@ -74,7 +74,7 @@ impl Drop for DeadlockHook {
     }
 }
 
-/// How long code of the user's and stderr may delay what the policy says.
+/// How long user code and stderr may delay what the policy says.
 const REPORT_LIMIT: Duration = Duration::from_secs(2);
 
 /// The action of a policy beside the report.
@@ -123,7 +123,7 @@ pub(super) fn act(mut deadlock: Deadlock, policy: DeadlockPolicy) {
 
     // The report comes first: a cancel may end the process, and an abort does. But a hook or the
     // subscriber may wait for a lock that a thread of the cycle has, so its time is limited. A
-    // cancel runs code of the user's too, and the search goes on meanwhile.
+    // cancel runs user code too, and the search goes on meanwhile.
     let (reported, is_reported) = mpsc::channel::<()>();
     let acts = action.clone();
     let started = start_thread("taskgroup-deadlock-act", None, move || {

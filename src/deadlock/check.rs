@@ -10,7 +10,8 @@ use super::report::Deadlock;
 /// Threads that seem to wait for each other are woken to look at their waits, so the call may take
 /// some milliseconds where there are such threads, and up to two seconds on a machine that is so
 /// busy that they do not get to it. Otherwise it reads what the threads show, and blocks nothing. A
-/// thread that has not gone to sleep yet is no part of a deadlock: it may be found by a later call.
+/// thread that has not gone to sleep yet is not part of a deadlock: it may be found by a later
+/// call.
 ///
 /// # Cancellation
 ///

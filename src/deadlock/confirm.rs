@@ -124,7 +124,7 @@ impl Suspect {
 pub(super) fn have_looked(mut suspects: Vec<Suspect>) -> Vec<Suspect> {
     let begun = Instant::now();
     loop {
-        // A thread that has gone on is no suspect, and need not be waited for.
+        // A thread that has gone on is not a suspect, and need not be waited for.
         suspects.retain(Suspect::still_waits);
         suspects.iter().for_each(Suspect::wake);
         let has_looked = |suspect: &Suspect| suspect.lane.has_looked(suspect.look);

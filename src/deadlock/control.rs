@@ -53,7 +53,7 @@ pub struct SuspectedWatch(Duration);
 ///
 /// - a thread of another library, such as the runtime of tokio, or the main thread in a `join` of
 ///   std's;
-/// - a thread that waits in a channel of crossbeam's, also by `channel::crossbeam`;
+/// - a thread that waits in a crossbeam channel, also by `channel::crossbeam`;
 /// - a handler of a signal, also that of [`dump_on_signal`](crate::dump_on_signal) or of
 ///   [`signal`](crate::signal);
 /// - a scope that was cancelled and has not ended;

@@ -288,7 +288,7 @@ impl Graph {
                     around.push((frame.group, frame.kind));
 
                     // Goes on outside of the scope that opened the group of the task. Each step
-                    // goes out in the tree of groups; a torn reading must not go round for ever.
+                    // goes out in the tree of groups; a torn reading must not loop for ever.
                     let opened = self.opening(frame.group);
                     opened.filter(|_| around.len() < 1000)
                 }

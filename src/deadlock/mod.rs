@@ -33,8 +33,8 @@
 //!
 //! A wait with a time limit of its own, such as `wait_timeout`, is never part of a deadlock.
 //!
-//! A report is no guess. Every thread of the cycle was asleep in one and the same wait from before
-//! to after a moment at which each had itself found that its wait was not over.
+//! A report is not a guess. Every thread of the cycle was asleep in one and the same wait from
+//! before to after a moment at which each had itself found that its wait was not over.
 //!
 //! Its limits:
 //!

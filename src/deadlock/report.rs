@@ -116,7 +116,7 @@ impl Deadlock {
         &self.threads
     }
 
-    /// Returns the threads that are no part of the cycle and wait for it, directly or over others.
+    /// Returns the threads that are not part of the cycle and wait for it, directly or over others.
     pub fn tail(&self) -> &[DeadlockedThread] {
         &self.tail
     }

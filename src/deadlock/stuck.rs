@@ -83,7 +83,7 @@ pub(super) struct Cycle {
 
 /// Returns the cycles among the stuck threads.
 pub(super) fn cycles(needs: &[Option<Need>], stuck: &[bool]) -> Vec<Cycle> {
-    // Threads beside are no edge: they are waited for only in so far as they may help.
+    // Threads outside of it are not edges: they are waited for only in so far as they may help.
     let edges: Vec<Vec<usize>> = needs
         .iter()
         .enumerate()
@@ -254,7 +254,7 @@ mod tests {
         };
         assert_eq!(found(&[beside(vec![2]), one(&[0]), None]), []);
 
-        // Beside each other they are no cycle of their own.
+        // Side by side they are not a cycle.
         assert_eq!(
             found(&[beside(vec![2]), one(&[1]), beside(vec![0])]),
             [(vec![1], vec![0, 2])]

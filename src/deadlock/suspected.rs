@@ -9,7 +9,7 @@
 //! - a thread that is not known to this crate, or is outside of its blocking points: it may run, or
 //!   return from a system call;
 //! - a wait with a time limit, in a scope with a deadline, or for a descriptor, a child or a token;
-//! - a wait in a channel of crossbeam's: the thread does not look at it when it is woken;
+//! - a wait in a crossbeam channel: the thread does not look at it when it is woken;
 //! - an alarm of the timer: a deadline with a callback, a hook that repeats;
 //! - a signal handler;
 //! - a task that is queued and may begin.
@@ -103,7 +103,7 @@ pub(super) fn look() {
         return;
     }
 
-    // Outside the lock: hooks of the user's may ask for another search.
+    // Outside the lock: hooks of the user may ask for another search.
     if let Some(deadlock) = confirm(&state) {
         QUIET.lock().reported = state;
         act::report(&deadlock);

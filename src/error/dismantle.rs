@@ -15,7 +15,7 @@ use crate::panics::{discard, log};
 /// The values that are still to be dropped. `None` while this thread drops nothing here.
 type Pending = RefCell<Option<Vec<Box<dyn Any>>>>;
 
-// It has no destructor, so a destructor of a thread-local of the user's still finds it.
+// It has no destructor, so a destructor of a user's thread-local still finds it.
 local! {
     static PENDING: ManuallyDrop<Pending> = ManuallyDrop::new(RefCell::new(None));
 }

@@ -73,7 +73,7 @@ pub fn install_panic_hook() {
             // Captures nothing unless the environment asks for backtraces.
             let backtrace = Backtrace::capture();
 
-            // A hook of the user's keeps what it prints. Only the output of std's is replaced.
+            // A hook of the user keeps what it prints. Only std's own output is replaced.
             let task = if is_of_std { current::task() } else { None };
             match task.and_then(|task| task.name) {
                 Some(name) => print(&name, info, &backtrace),

@@ -196,7 +196,7 @@ mod tests {
             anyhow::Error::from(io).context("reading")
         ));
 
-        // Two of them, with an error of the user's in between.
+        // Two of them, with an error of the user in between.
         assert!(counts_as_cancelled(io::Error::other(Wrapped(Box::new(
             io::Error::from(cancelled())
         )))));

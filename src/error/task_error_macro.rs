@@ -242,7 +242,7 @@ pub mod probe {
     /// A box with an error of any type, which is not an error itself.
     #[doc(hidden)]
     #[diagnostic::on_unimplemented(
-        message = "`{Self}` is no error, so it cannot hold a cancel",
+        message = "`{Self}` is not an error, so it cannot hold a cancel",
         label = "`task_error!` names a variant or field with a value of this type",
         note = "name only those that hold an error as their first value, or the field that holds it"
     )]

@@ -57,7 +57,7 @@ impl Root {
 
 impl Traces {
     /// Searches an error and its sources; `task_of` recognises the failures among them. `None` if
-    /// there are no traces. Runs code of the user's, which may panic.
+    /// there are no traces. Runs user code, which may panic.
     pub(super) fn of<E: TaskError>(error: &E, task_of: TaskOf) -> Option<Box<Traces>> {
         let mut traces = Traces::default();
 

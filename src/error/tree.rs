@@ -15,9 +15,9 @@ use crate::panics::PanicPayload;
 ///
 /// Reports nest as deep as scopes do, so neither drawing nor dropping recurses.
 ///
-/// A text of the user's must not pass for a line of the drawing. A heading is one line, with
-/// control characters escaped. From its second line on, a text stands to the right of the column in
-/// which headings and labels begin. So does a first line that begins like a branch of the drawing.
+/// A text of the user must not pass for a line of the drawing. A heading is one line, with control
+/// characters escaped. From its second line on, a text stands to the right of the column in which
+/// headings and labels begin. So does a first line that begins like a branch of the drawing.
 pub(super) struct TreeNode {
     lines: Vec<String>,
     children: Vec<Arc<TreeNode>>,
@@ -26,7 +26,7 @@ pub(super) struct TreeNode {
 impl TreeNode {
     pub(super) fn new(heading: String) -> Self {
         TreeNode {
-            // A name of the user's that holds a line break must not begin a second line.
+            // A name of the user that holds a line break must not begin a second line.
             lines: vec![Escaped(&heading).to_string()],
             children: Vec::new(),
         }

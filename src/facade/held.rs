@@ -1,9 +1,9 @@
 //! Counts, in debug builds, how many locks of the crate each thread holds.
 //!
-//! Code of the user's must not run under a lock of the crate: it could come back to the same lock,
-//! or wait for a thread that does. A drop counts as such code, since the last reference to a token
-//! drops the callbacks that are registered with it. Each place where such code begins asserts here
-//! that the thread holds none.
+//! User code must not run under a lock of the crate: it could come back to the same lock, or wait
+//! for a thread that does. A drop counts as such code, since the last reference to a token drops
+//! the callbacks that are registered with it. Each place where such code begins asserts here that
+//! the thread holds none.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};

@@ -1,6 +1,6 @@
 //! Values of a thread that outlive its thread-locals.
 //!
-//! The destructor of a thread-local of the user's may run after the destructors of the crate's
+//! The destructor of a user's thread-local may run after the destructors of the crate's
 //! thread-locals. It may block, open scopes and spawn like any other code, but a thread-local is
 //! out of reach once its own destructor has run. A [`Late`] has no destructor, so it stays in reach
 //! until the thread has gone. It holds memory only while it is used:

@@ -32,8 +32,8 @@ pub(crate) use parking_lot::{
     RwLock as DataRwLock, RwLockReadGuard as DataReadGuard, RwLockWriteGuard as DataWriteGuard,
 };
 
-/// A lock that is held for a short time. No code of the user's runs under it, so a panic of such
-/// code never poisons it.
+/// A lock that is held for a short time. No user code runs under it, so a panic of such code never
+/// poisons it.
 ///
 /// It wraps std's lock and not parking_lot's. That keeps a record of each thread that has ever
 /// waited for a lock, in a table that grows with their number. When 12 000 threads were released at
@@ -127,8 +127,8 @@ pub(crate) fn batches_ahead() -> usize {
 /// The payload of a panic.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// Asserts in debug builds that this thread holds no lock of the crate. Called where code of the
-/// user's is about to run or to be dropped.
+/// Asserts in debug builds that this thread holds no lock of the crate. Called where user code is
+/// about to run or to be dropped.
 #[inline(always)]
 #[cfg_attr(debug_assertions, track_caller)]
 pub(crate) fn assert_unlocked() {
@@ -162,8 +162,8 @@ impl Contained {
 
 impl Drop for Contained {
     fn drop(&mut self) {
-        // A panic of the user's subscriber must not come out of here. The process then ends without
-        // a message.
+        // A panic of the user subscriber must not come out of here. The process then ends without a
+        // message.
         std::mem::forget(catch(|| {
             error_event!("a panic where none can be contained: the process aborts")
         }));
@@ -355,7 +355,7 @@ pub(crate) fn start_thread(
         builder = builder.stack_size(size.min(LARGEST_STACK));
     }
 
-    // Any other panic in there becomes an error: the caller has counted `f` already.
+    // Any other panic inside becomes an error: the caller has counted `f` already.
     match catch(|| builder.spawn(f)) {
         Ok(started) => started.map(drop),
         Err(_) => Err(io::Error::other("the thread could not be set up")),

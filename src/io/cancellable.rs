@@ -210,7 +210,7 @@ impl<S: AsFd> Cancellable<S> {
         match socket_error(self.stream.as_fd()) {
             Ok(Ok(())) => Ok(true),
             Ok(Err(error)) => Err(access::unless_cancelled(error.into())),
-            // It is no socket, and the call returns the error: a pipe has lost its reader.
+            // It is not a socket, and the call returns the error: a pipe has lost its reader.
             Err(_) => Ok(false),
         }
     }

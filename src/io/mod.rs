@@ -129,7 +129,7 @@ mod tests {
                 })
             });
             let lane = lanes.recv().expect("the thread sends its lane");
-            let lane = lane.expect("it is no late destructor");
+            let lane = lane.expect("the thread is not in a late destructor");
             // The lane says where its thread blocks. It may say so a moment before the wait.
             let is_there = || {
                 let wait = lane.view().and_then(|view| view.ok()?.wait);

@@ -29,7 +29,7 @@
 //!    over. So a reader can wake a thread and learn that the thread itself found its wait not to be
 //!    over.
 //! 5. The owner takes the locks of its lane only for a push or a pop. A reader only tries them, and
-//!    under them neither blocks nor runs code of the user's. Readers do not hinder each other.
+//!    under them neither blocks nor runs user code. Readers do not hinder each other.
 //!
 //! No protocol between threads rests on a lane. The owner alone decides by its own lane: to wait
 //! for a lock that its task holds already is a panic. In a loom model threads have no lanes.

@@ -127,7 +127,7 @@ fn take_index() -> Option<u32> {
     Some(index)
 }
 
-/// Returns the segment of a lane, and its place in there.
+/// Returns the segment of a lane, and its place in the segment.
 fn place(index: usize) -> (usize, usize) {
     // The segments before have FIRST * (2^segment - 1) lanes together.
     let segment = (index / FIRST + 1).ilog2() as usize;

@@ -124,7 +124,7 @@
 //    connected. Between the wait and the call another thread or process may take what the wait saw.
 // 2. The flags of a description belong to the user, since other processes may share it. The one
 //    exception is the O_NONBLOCK of a listener, which has no call with a flag (`listening`).
-// 3. A call that took something out of the kernel returns it, whatever is cancelled meanwhile.
+// 3. A call that took something out of the kernel returns it, even if a cancel comes meanwhile.
 // 4. A handle owns its descriptor and is borrowed by each call. So no call uses a descriptor that
 //    was closed: its number may be another socket's by now.
 //

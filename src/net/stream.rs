@@ -165,7 +165,7 @@ impl<'s> Stream<'s> {
         }
 
         // An error says that nothing was written, so it has to wait for the next call. That this
-        // call would block is no such error, and the next call finds a broken stream by itself.
+        // call would block is not such an error, and the next call finds a broken stream by itself.
         if error.kind() != io::ErrorKind::WouldBlock {
             self.state.keep(&error);
         }

@@ -1,4 +1,4 @@
-//! Destructors of the user's on threads that a panic must not end.
+//! Destructors of the user on threads that a panic must not end.
 
 use std::mem;
 
@@ -6,7 +6,7 @@ use super::payload::PanicPayload;
 use crate::facade::{catch, error_event};
 use crate::trace::log;
 
-/// Drops a value of the user's where a panic must not go further. A panic of its destructor is
+/// Drops a value of the user where a panic must not go further. A panic of its destructor is
 /// logged, and `what` names the value there.
 pub(crate) fn drop_contained(what: &str, value: impl Sized) {
     if let Err(payload) = catch(move || drop(value)) {

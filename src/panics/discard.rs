@@ -33,7 +33,7 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
 }
 
 /// Returns the message of a payload. Never unwinds, although it may run the `Display` of an error
-/// of the user's.
+/// of the user.
 pub(super) fn message_of(payload: &(dyn Any + Send)) -> Cow<'static, str> {
     // `panic!` raises these two: a text without arguments, and a formatted text.
     if let Some(text) = payload.downcast_ref::<&'static str>() {

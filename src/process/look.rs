@@ -74,7 +74,7 @@ impl LookPauses {
         Ok(())
     }
 
-    /// Like [`pause`](Self::pause), whatever is cancelled.
+    /// Like [`pause`](Self::pause), but no cancel ends the wait.
     #[track_caller]
     pub(super) fn pause_uncancellable<'a>(
         &mut self,

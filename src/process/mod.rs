@@ -38,7 +38,7 @@
 //! children away from this module. Waits then end with `ECHILD` when the child has ended; they
 //! never hang. Processes that a child leaves behind in its group cannot be ended then.
 //
-// # The states of a child, and which threads see to it
+// # The states of a child, and which threads handle it
 //
 // The system: Unreaped (it runs, or is a zombie) -> Reaped(status) or Gone (another part of the
 // program was quicker). This crate: No -> Asked (has its signal, is killed at an instant) ->
@@ -68,7 +68,7 @@
 // # The order of the locks
 //
 // The lock of a child and the lock of the reaper's list are never held together. No system call
-// under either blocks. No code of the user's runs under them.
+// under either blocks. No user code runs under them.
 
 #[cfg(not(target_os = "linux"))]
 mod by_pid;

@@ -236,13 +236,13 @@ impl Process {
                 return Ok(status);
             }
 
-            // Several threads may have asked. Each sees to the grace.
+            // Several threads may have asked. Each of them starts the grace.
             let limit = self.enforce()?;
             look.pause_uncancellable(self.watched(), Vec::new(), limit);
         }
     }
 
-    /// Ends the child and reaps it, whatever is cancelled.
+    /// Ends the child and reaps it, even in a cancelled scope.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@
 //!
 //! 1. A thread's pointer is set by `with`, which puts the pointer before it back when its closure
 //!    has returned or panicked; by a task, which runs under the bindings of its group; and by
-//!    [`unbound`], under which other code of the user's runs. Each restores the pointer before it.
+//!    [`unbound`], under which other user code runs. Each restores the pointer before it.
 //! 2. A group that keeps the binding of a `with` is opened and ends inside its closure. Its tasks
 //!    have put its bindings away before they count as ended. So a binding outlives every pointer
 //!    to it.

@@ -7,7 +7,7 @@ pub(super) enum Disposition {
     Default,
     /// Nothing.
     Ignored,
-    /// A handler of the program's runs.
+    /// A handler of the program runs.
     #[cfg_attr(
         not(target_os = "linux"),
         allow(dead_code, reason = "only Linux tells")

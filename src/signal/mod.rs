@@ -102,7 +102,7 @@
 // # Lock order
 //
 // The lock of the registry is taken with no other lock of this crate held. The locks of
-// `signal-hook` are taken inside it. No code of the user's runs under it, and no node is dropped.
+// `signal-hook` are taken inside it. No user code runs under it, and no node is dropped.
 
 mod before;
 mod disposition;

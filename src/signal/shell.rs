@@ -1,7 +1,7 @@
 //! Dispositions of signals where the system has no safe way to ask for them: a child inherits which
 //! signals are ignored, so a shell sends the signal to itself and survives if it is ignored.
 //!
-//! A handler of the program's is not seen, since a child does not inherit it. A signal that the
+//! A handler of the program is not seen, since a child does not inherit it. A signal that the
 //! calling thread blocks counts as ignored, because the child blocks it too.
 
 use std::io;

@@ -155,7 +155,7 @@ fn thread_name(
 /// Describes the groups from `first` on, up to the size of a chunk.
 ///
 /// Under the lock of the list. Each group is described where it is: a reference of this thread
-/// could be the last, and drop values of the user's here.
+/// could be the last, and drop values of the user here.
 fn described(groups: &[(u64, OpenGroup)], first: usize) -> Vec<NumberedGroup> {
     let chunk = groups.iter().skip(first).take(CHUNK);
     let describe = chunk.map(|(number, group)| {
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_name_of_a_later_thread_of_a_lane_is_not_that_of_the_earlier() {
-        let lane = lanes::mine().expect("it is no late destructor");
+        let lane = lanes::mine().expect("the thread is not in a late destructor");
         let view = lane.view().expect("it lives").expect("it does not write");
         let name = thread_name(lane, &view, None).expect("no other thread writes it");
         assert_eq!(name.as_deref(), thread::current().name());
@@ -204,7 +204,7 @@ mod tests {
     fn the_lock_of_a_list_of_groups_is_held_for_a_chunk_at_a_time() {
         const ALL: usize = 2 * CHUNK + 1;
         nested(ALL, &mut || {
-            let lane = lanes::mine().expect("it is no late destructor");
+            let lane = lanes::mine().expect("the thread is not in a late destructor");
             // Only this thread writes the list.
             let chunk = |first| lane.with_groups(|groups| described(groups, first));
             let chunk = |first| chunk(first).expect("other readers do not matter");
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_list_of_groups_that_is_being_written_is_left_out_and_counted() {
-        let lane = lanes::mine().expect("it is no late destructor");
+        let lane = lanes::mine().expect("the thread is not in a late destructor");
         let (done, ends) = mpsc::channel();
         thread::scope(|threads| {
             // A reader that waited for the lock would wait for this test.

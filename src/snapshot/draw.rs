@@ -38,7 +38,7 @@ impl fmt::Display for Snapshot {
             idle.count()
         )?;
 
-        // All lines are made before the first is written, so that no writer of the user's runs in
+        // All lines are made before the first is written, so that no writer of the user runs in
         // between.
         let mut drawing = Drawing::default();
         for group in &self.groups {
@@ -138,7 +138,7 @@ impl Drawing {
             self.below(branches, Children::Follow, &text);
         }
 
-        // The cause is a text of the user's and may have several lines.
+        // The cause is a text of the user and may have several lines.
         if let Some(cancelled) = &group.cancelled {
             let text = cancelled.to_string();
             self.below(branches, Children::Follow, &format!("{}", Escaped(&text)));

@@ -82,7 +82,8 @@ impl GroupSnapshot {
     }
 
     /// Returns the task, the body or the thread that opened the group: none if that is outside of
-    /// any group and region. The group stands in there, unless that is more than 32 groups deep.
+    /// any group and region. The group is drawn inside of it, unless that is more than 32 groups
+    /// deep.
     pub fn opened_in(&self) -> Option<TaskId> {
         self.opened_in
     }

@@ -26,11 +26,11 @@
 //!
 //! 1. A look that is asked for takes place: see [`schedule`], which has a model.
 //! 2. A scope is counted as reported under the lock of the list that it leaves at its end, and only
-//!    while it is in there. So a report is never made for a scope that has ended, and the end of a
-//!    scope sees every report that was made for it.
+//!    while it is on the list. So a report is never made for a scope that has ended, and the end of
+//!    a scope sees every report that was made for it.
 //! 3. The time between two looks is known beforehand. A look that comes late has found the process
 //!    asleep, stopped or without a processor, and then all delays start again.
-//! 4. Code of the user's, and calls that may block, run on the reporter alone, with no lock held.
+//! 4. User code, and calls that may block, run on the reporter alone, with no lock held.
 //!
 //! # Lock order
 //!

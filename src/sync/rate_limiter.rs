@@ -136,7 +136,7 @@ impl RateLimiter {
         ///
         /// # Panics
         ///
-        /// If `per` is zero: that is no rate.
+        /// If `per` is zero, which is not a rate.
         ///
         /// ```
         /// use std::num::NonZeroU32;

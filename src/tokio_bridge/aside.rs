@@ -1,7 +1,7 @@
 //! Threads for what a thread of a runtime must not do itself.
 //!
-//! The workers of this crate are no place for it: a cancel would wait behind the tasks that it is
-//! to end. Here each job gets a thread at once, and a job that blocks delays no other.
+//! The workers of this crate cannot run it: a cancel would wait behind the tasks that it is to end.
+//! Here each job gets a thread at once, and a job that blocks delays no other.
 //!
 //! # Invariants
 //!
@@ -125,7 +125,7 @@ fn next_job(aside: &PlainMutex<Aside>) -> Option<AsideJob> {
     aside.lock().queue.pop_front()
 }
 
-/// Takes a job, and sees to the next.
+/// Takes a job, and makes sure that the next one is taken.
 fn take() -> Option<AsideJob> {
     let job = next_job(&ASIDE)?;
 

@@ -49,7 +49,7 @@
 // 3. The closure of [`spawn_blocking`] is taken once: by the thread that runs it, or by the drop
 //    of its future.
 //
-// The locks here are held for a move of a value. No code of the user's runs under them.
+// The locks here are held for a move of a value. No user code runs under them.
 
 mod aside;
 mod link;

@@ -106,7 +106,7 @@ impl Context {
 
     /// Makes this dispatcher the default of this thread, until the returned value is dropped.
     fn set_default(&self) -> Option<DefaultGuard> {
-        // A subscriber that an event of the user's calls has no dispatcher, and `tracing` panics
+        // A subscriber that an event of the user calls has no dispatcher, and `tracing` panics
         // where a default is set inside of it.
         let is_none = |dispatch: &Dispatch| dispatch.is::<NoSubscriber>();
         let is_set = is_none(&self.dispatch) && dispatcher::get_default(is_none);
@@ -151,7 +151,7 @@ fn is_ours(span: &Span) -> bool {
 /// A thread that runs code in a span. The thread must leave it by [`InsideSpan::leave`].
 pub(super) struct InsideSpan {
     default: Option<DefaultGuard>,
-    /// The span of the user's around the other has been entered.
+    /// The span of the user around the other has been entered.
     in_users_span: bool,
     entered: Option<Id>,
     /// The span that was current before; none if the subscriber does not say.
@@ -161,9 +161,9 @@ pub(super) struct InsideSpan {
 impl InsideSpan {
     /// Enters `span`, or the span of `context` if the subscriber does not want that one.
     ///
-    /// A span of the user's around it is entered first. A layer with a filter that does not want
-    /// the spans of the crate looks for the innermost span that it wants among those that are
-    /// entered on the thread, and not among their parents.
+    /// A span of the user around it is entered first. A layer with a filter that does not want the
+    /// spans of the crate looks for the innermost span that it wants among those that are entered
+    /// on the thread, and not among their parents.
     pub(super) fn enter(context: &Context, span: &Span) -> Self {
         let default = context.set_default();
         let before = tell(|| current(&context.dispatch)).flatten();
@@ -176,7 +176,7 @@ impl InsideSpan {
             !at_home && context.users_span().with_subscriber(enter).unwrap_or(false);
 
         // If the subscriber panics, the span is not entered. Without a span of its own, the task is
-        // in the span of its spawn, which is one of the user's.
+        // in the span of its spawn, which is a span of the user.
         let entered = span
             .id()
             .filter(|id| tell(|| context.dispatch.enter(id)).is_some());

@@ -3,7 +3,7 @@
 //!
 //! Each group and each task has a span. The span of a task is made at its spawn, on the thread that
 //! spawns it, so its parent is the span that is current there. It is current while the task runs,
-//! on whatever thread. The default dispatcher of the spawn is the default one meanwhile.
+//! on any thread. The default dispatcher of the spawn is the default one meanwhile.
 //!
 //! | file | contents |
 //! |---|---|

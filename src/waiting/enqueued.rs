@@ -9,9 +9,9 @@
 //!
 //! # State
 //!
-//! - The **lock** is the one of the primitive. It covers the queue, the grant of each waiter in
-//!   it, and everything that decides whether a thread has to wait. No thread blocks or wakes
-//!   another one while it holds the lock, and no code of the user's runs under it.
+//! - The **lock** is the one of the primitive. It covers the queue, the grant of each waiter in it,
+//!   and everything that decides whether a thread has to wait. No thread blocks or wakes another
+//!   one while it holds the lock, and no user code runs under it.
 //! - The **waiter** is shared: one reference belongs to the waiting thread, in [`Enqueued`], and
 //!   one to the queue. Its grant is written under the lock. The waiting thread also reads it
 //!   without the lock.

@@ -257,10 +257,10 @@ impl Slot {
     /// the instant that `until` returns. `until` is asked again after each wake. `ready` comes
     /// first: a grant is not lost to a cancel.
     ///
-    /// Between the publish and the park no code of the user's runs: a wait in that code would
-    /// withdraw the publish and take the wake. `until` and `ready` are code of this crate. A task
-    /// that has to fail first is left in `refused`. If it were returned, each wait would pass its
-    /// outcome through memory, in pieces that the processor waits for.
+    /// Between the publish and the park no user code runs: a wait in that code would withdraw the
+    /// publish and take the wake. `until` and `ready` are code of this crate. A task that has to
+    /// fail first is left in `refused`. If it were returned, each wait would pass its outcome
+    /// through memory, in pieces that the processor waits for.
     #[inline]
     pub(crate) fn wait(
         &self,

@@ -134,7 +134,7 @@ mod tests {
                 });
             });
             let lane = lanes.recv().expect("the thread sends its lane");
-            let lane = lane.expect("it is no late destructor");
+            let lane = lane.expect("the thread is not in a late destructor");
             let begun = Instant::now();
             let is_there = |recorded: Option<(u8, &'static Location<'static>)>| {
                 recorded.is_some_and(|(found, at)| {

@@ -13,8 +13,7 @@ use crate::facade::Mutex;
 pub(crate) trait LocalBatch: Send + Sync {
     /// Gives the tasks back to their source, because the worker is not coming to them.
     ///
-    /// Runs no code of the user's and sends no worker: the caller sees to that (invariant 5 of the
-    /// pool).
+    /// Runs no user code and sends no worker: the caller sees to that (invariant 5 of the pool).
     fn give_back(&self);
 }
 

@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(members.take_progress(), Progress::Made);
         assert_eq!(members.look(64).len(), 0);
 
-        // The same task goes on, which is no progress.
+        // The same task goes on, which is not progress.
         members.set_activity(&worker, Activity::Busy);
         members.set_activity(&worker, Activity::Blocked);
         assert_eq!(members.take_progress(), Progress::None);

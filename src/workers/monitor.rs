@@ -35,7 +35,7 @@ const MOST_TICKS: u32 = 500;
 /// The most workers sent in one tick.
 const MOST_PER_TICK: usize = 64;
 /// The most workers looked at in one tick. More are at work at once only when many have been woken
-/// together, and then the looks go round: a tick costs the same however many threads there are.
+/// together, and then the looks rotate: a tick costs the same however many threads there are.
 const LOOKS: usize = 64;
 
 /// Whether this thread is still the monitor.
@@ -108,7 +108,7 @@ impl Monitor {
         let found = self.look_at(&suspects);
         let refusal = self.send(found, progress);
 
-        // Invariant 5: to fail a task runs code of the user's, which may block.
+        // Invariant 5: to fail a task runs user code, which may block.
         match refusal {
             Some(refusal) => self.hand_over_during(|| refusal.fail()),
             None => Duty::Kept,

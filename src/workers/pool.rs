@@ -23,9 +23,9 @@
 //!    turn. So a source with tasks that spawn more, which never runs dry, does not keep the others
 //!    from their workers.
 //! 5. A thread that is about to block in a blocking point of this crate, and the monitor, run no
-//!    code of the user's. Such code could block itself, which would take a wake from the wait, or
-//!    the monitor from all groups. So tasks that are given back are not dropped there, and a task
-//!    that has to fail because the system has no thread fails elsewhere (see [`Refusal`]).
+//!    user code. Such code could block itself, which would take a wake from the wait, or the
+//!    monitor from all groups. So tasks that are given back are not dropped there, and a task that
+//!    has to fail because the system has no thread fails elsewhere (see [`Refusal`]).
 //!
 //! # Lock order
 //!
@@ -131,7 +131,8 @@ impl Pool {
         self.state.lock()
     }
 
-    /// Lists a source. The caller then sees to its worker, under the lock that this returns.
+    /// Lists a source. The caller then makes sure that it gets a worker, under the lock that this
+    /// returns.
     pub(super) fn list(&self, source: Arc<dyn Source>) -> MutexGuard<'_, PoolState> {
         let mut state = self.lock();
         state.sources.push_back(source);
@@ -175,7 +176,7 @@ impl Pool {
         self.carry_out(action, state)
     }
 
-    /// Like `ensure_worker`, on a thread that may run code of the user's.
+    /// Like `ensure_worker`, on a thread that may run user code.
     pub(super) fn ensure_worker_or_fail(&'static self, state: MutexGuard<'_, PoolState>) {
         let mut refusal = self.ensure_worker(state);
 

@@ -26,7 +26,7 @@ pub(crate) fn census() -> Census {
     }
 }
 
-/// Lists `source` and sends a worker to it. May run code of the user's.
+/// Lists `source` and sends a worker to it. May run user code.
 pub(crate) fn list(source: Arc<dyn Source>) {
     if THREAD_FOR_EACH_TASK {
         return source.start_apart();
@@ -34,7 +34,7 @@ pub(crate) fn list(source: Arc<dyn Source>) {
     POOL.ensure_worker_or_fail(POOL.list(source));
 }
 
-/// Lists `source`. The caller sees to its worker.
+/// Lists `source`. The caller makes sure that it gets a worker.
 pub(crate) fn list_without_worker(source: Arc<dyn Source>) {
     drop(POOL.list(source));
 }
@@ -80,8 +80,8 @@ pub(crate) fn begin_task(worker: &Worker) {
 #[must_use]
 pub(crate) struct Blocking(Option<Arc<Worker>>);
 
-/// Gives the place of this thread away, if it is a worker. Runs no code of the user's, so a wait
-/// that has published itself can call it (invariant 5 of the pool).
+/// Gives the place of this thread away, if it is a worker. Runs no user code, so a wait that has
+/// published itself can call it (invariant 5 of the pool).
 ///
 /// # Errors
 ///

@@ -22,9 +22,9 @@ pub(crate) trait Source: Send + Sync {
 /// A task has to fail: the system refused a thread, and no worker is at work that could come for
 /// the queued tasks.
 ///
-/// To fail a task runs code of the user's. So it is left to a thread that may do so: the thread
-/// that spawns does it at once, a thread that blocks does it outside of its wait, and the monitor
-/// does it when it has handed its duty over (invariant 5 of the pool).
+/// To fail a task runs user code. So it is left to a thread that may do so: the thread that spawns
+/// does it at once, a thread that blocks does it outside of its wait, and the monitor does it when
+/// it has handed its duty over (invariant 5 of the pool).
 #[must_use = "a queued task waits for ever"]
 pub(crate) struct Refusal {
     source: Arc<dyn Source>,

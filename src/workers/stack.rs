@@ -28,7 +28,7 @@ local! {
 /// How much tasks in place may use of a stack of unknown size.
 const FOREIGN: usize = 16 << 10;
 
-/// The stack size of a thread of std's, where nothing else is asked for.
+/// The stack size of a thread of std, where nothing else is asked for.
 const DEFAULT_SIZE: usize = 2 << 20;
 
 struct Stack {

@@ -29,7 +29,7 @@ thread_local! {
 }
 
 /// The terminal, with a screen of the view's own. It is restored when this is dropped, and before a
-/// panic is printed, on whatever thread.
+/// panic is printed, on any thread.
 #[derive(Debug)]
 pub struct Screen {
     /// Never dropped: its drop prints to stderr if the terminal has gone, and panics if it cannot.

@@ -39,8 +39,7 @@ impl Frames {
 
     /// Gives each of the bare scopes on top a node, from the outermost on.
     ///
-    /// A limit that has passed cancels its node when that is looked at. So no code of the user's
-    /// runs here.
+    /// A limit that has passed cancels its node when that is looked at. So no user code runs here.
     #[cold]
     pub(super) fn make_nodes(&self) {
         let Some(mut node) = self.made_node() else {

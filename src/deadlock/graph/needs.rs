@@ -172,7 +172,7 @@ impl Graph {
     }
 
     /// Returns whether the cancel of the daemons of `group` may let this thread go on, because
-    /// another thread that it waits for is in a daemon too. Such a wait is no evidence. The search
+    /// another thread that it waits for is in a daemon too. Such a wait proves nothing. The search
     /// ends at the thread `end`, which waits for all of them.
     fn is_freed(&self, thread: usize, group: u64, end: usize) -> bool {
         let (mut open, mut seen) = (vec![thread], HashSet::from([end]));

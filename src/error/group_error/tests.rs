@@ -223,7 +223,7 @@ fn into_single_gives_one_error_and_nothing_else() {
     assert_eq!(ids(&two), [1, 2]);
     let panic = with(vec![panicked(1, "a")], None, None)
         .into_single()
-        .expect_err("a panic is no error");
+        .expect_err("a panic is not an error");
     assert_eq!(panic.panics().count(), 1);
     assert!(with(vec![], None, Some(cancelled())).into_single().is_err());
 }

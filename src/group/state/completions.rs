@@ -176,7 +176,7 @@ impl Completions {
         Ok(event.unwrap_or_else(|| unreachable!("the wait has seen an event")))
     }
 
-    /// Takes the next event, whatever is cancelled.
+    /// Takes the next event, even in a cancelled scope.
     #[track_caller]
     pub(crate) fn next_uncancellable(&self, what: WaitFor, group: &Arc<GroupState>) -> usize {
         if let Some(event) = self.pop_soon() {

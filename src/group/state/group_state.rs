@@ -351,7 +351,7 @@ impl Observer for GroupState {
 
     fn callback_panicked(self: Arc<Self>, payload: Payload) {
         // Here, since only this thread knows where it panicked. Outside of the lock, since the
-        // message may be the `Display` of an error of the user's.
+        // message may be the `Display` of an error of the user.
         let panic = CallbackPanic::now(payload);
 
         // The end of the scope waits for all callbacks, and so orders the flag for the owner.

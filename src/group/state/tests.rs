@@ -376,7 +376,7 @@ fn the_next_spawn_frees_what_workers_leave_of_tasks_and_few_are_left() {
         }
         assert_eq!(left(), 64);
 
-        // Values of the user's are not left until then.
+        // Values of the user are not left until then.
         let value = Arc::new(());
         let captured = value.clone();
         g.spawn(move || {

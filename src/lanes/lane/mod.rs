@@ -29,7 +29,7 @@ pub(crate) use reading::{Busy, LaneView};
 /// Something that a lane holds and a folder above knows: a group, or the batch of a worker.
 pub(crate) trait Describe: Send + Sync {
     /// Describes it in `into`, which has a type of a folder above: see `snapshot`. Takes no lock
-    /// but by trying, and runs no code of the user's.
+    /// but by trying, and runs no user code.
     fn describe(&self, into: &mut dyn Any);
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Lane {
     batch: PlainRwLock<Option<Arc<dyn Describe>>>,
     /// The thread is a worker.
     is_worker: PlainBool,
-    /// The thread is a worker that waits for work, and runs no code of the user's.
+    /// The thread is a worker that waits for work, and runs no user code.
     is_idle: PlainBool,
     counts: Counts,
 }

@@ -1,4 +1,4 @@
-//! Hooks of the user's that get reports in place of the default output.
+//! Hooks of the user that get reports in place of the default output.
 
 use std::fmt;
 use std::sync::Arc;

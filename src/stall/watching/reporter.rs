@@ -1,4 +1,4 @@
-//! The thread that reports: code of the user's may keep it, and nothing else waits for it then.
+//! The thread that reports: user code may keep it, and nothing else waits for it then.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ impl Reporter {
     /// Puts a new thread in charge if none is, or if the present one has been busy for long.
     /// Hooks keep so many threads. Returns its number, for the caller to start it without the lock.
     fn appoint(&mut self, kept_by_hooks: usize) -> Option<u64> {
-        // Code of the user's keeps it: a hook, the subscriber, or a full pipe.
+        // User code keeps it: a hook, the subscriber, or a full pipe.
         let is_stuck = |thread: &InCharge| {
             thread
                 .busy_since
@@ -101,7 +101,7 @@ pub(super) fn submit(job: ReporterJob) {
     start(appointed);
 }
 
-/// Starts a second thread if there are jobs, and code of the user's keeps the first.
+/// Starts a second thread if there are jobs, and user code keeps the first.
 pub(super) fn relieve() {
     let appointed = REPORTER.lock().appoint(hook::running());
     start(appointed);

@@ -52,8 +52,8 @@ impl Slot {
     /// `on_cancel` says so, or until the instant that `until` returns.
     ///
     /// `poll` gets the waker to wait for beside its descriptors, if there is one, and the longest
-    /// time to wait. Like in [`wait`](Slot::wait), no code of the user's runs between the publish
-    /// and the end.
+    /// time to wait. Like in [`wait`](Slot::wait), no user code runs between the publish and the
+    /// end.
     pub(crate) fn wait_polling(
         &self,
         what: WaitFor,

@@ -22,7 +22,7 @@ pub(super) fn a_token_that_was_cancelled(call: Call<'_>) {
 
 pub(super) fn a_deadline_that_has_passed(call: Call<'_>) {
     let outcome = timeout(Duration::ZERO, call);
-    assert!(outcome.expect("its own deadline is no error").is_none());
+    assert!(outcome.expect("its own deadline is not an error").is_none());
 }
 
 pub(super) fn the_body_of_a_cancelled_group(call: Call<'_>) {

@@ -13,7 +13,7 @@ pub(super) fn the_deadline_of_a_timeout(call: Call<'_>) {
     let outcome = timeout(SOON, || {
         call().inspect_err(|error| cut = Some(the_cancel(error)))
     });
-    assert!(outcome.expect("its own deadline is no error").is_none());
+    assert!(outcome.expect("its own deadline is not an error").is_none());
     expect_deadline(&cut.expect("the call failed"));
 }
 
@@ -38,7 +38,7 @@ pub(super) fn the_inner_of_two_deadlines(call: Call<'_>) {
         assert!(inner.is_none());
         Ok::<_, io::Error>(7)
     });
-    assert_eq!(outer.expect("the inner deadline is no error"), Some(7));
+    assert_eq!(outer.expect("the inner deadline is not an error"), Some(7));
 }
 
 pub(super) fn the_outer_of_two_deadlines(call: Call<'_>) {
@@ -49,7 +49,7 @@ pub(super) fn the_outer_of_two_deadlines(call: Call<'_>) {
         ));
         inner
     });
-    assert!(outer.expect("its own deadline is no error").is_none());
+    assert!(outer.expect("its own deadline is not an error").is_none());
 }
 
 pub(super) fn a_deadline_that_is_moved(call: Call<'_>) {
@@ -85,7 +85,7 @@ pub(super) fn a_deadline_inside_a_shield(call: Call<'_>) {
     let hidden = CancelToken::new();
     hidden.cancel();
     let outcome = hidden.run(|| shield(|| timeout(SOON, call)));
-    assert!(outcome.expect("its own deadline is no error").is_none());
+    assert!(outcome.expect("its own deadline is not an error").is_none());
 }
 
 pub(super) fn a_shield_that_ends(call: Call<'_>) {
