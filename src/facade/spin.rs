@@ -114,8 +114,8 @@ impl Yields {
 
     /// Calls `yields`, which returns the time that it took. Returns whether the yield was cheap.
     ///
-    /// After a slow yield, there is a pause in which this does nothing and returns `false`. After the
-    /// pause, one thread tries for all.
+    /// After a slow yield, there is a pause in which this does nothing and returns `false`. After
+    /// the pause, one thread tries for all.
     fn try_yield(&self, now: u64, yields: impl FnOnce() -> Duration) -> bool {
         let resume = self.resume.load(Relaxed);
         let pause = self.pause.load(Relaxed);

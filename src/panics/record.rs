@@ -15,9 +15,9 @@ pub(crate) struct PanicRecord {
 
 /// Matches the payload that comes out of `catch_unwind` with the payload that the hook saw.
 ///
-/// In between the payload moves into a box, so its own address identifies nothing. The address of the
-/// text that it points to does not change. The text is compared as well, since the allocator hands
-/// out the address of a dropped text again.
+/// In between the payload moves into a box, so its own address identifies nothing. The address of
+/// the text that it points to does not change. The text is compared as well, since the allocator
+/// hands out the address of a dropped text again.
 ///
 /// For other types there is only the type. A record can then be wrong if the task caught such a
 /// panic itself and later *resumes* another payload of the same type. So can the record of a text

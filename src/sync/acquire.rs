@@ -12,8 +12,8 @@ impl Semaphore {
     ///
     /// # Cancellation
     ///
-    /// A blocking point. If a permit is granted while the scope is being cancelled, the call returns
-    /// that permit. If the call fails, it has taken no permit.
+    /// A blocking point. If a permit is granted while the scope is being cancelled, the call
+    /// returns that permit. If the call fails, it has taken no permit.
     ///
     /// # Errors
     ///
@@ -45,8 +45,8 @@ impl Semaphore {
         Ok(Permit::new(self, 1))
     }
 
-    /// Blocks until `count` permits are free, and takes all of them in one step. A later call gets no
-    /// permit before this one.
+    /// Blocks until `count` permits are free, and takes all of them in one step. A later call gets
+    /// no permit before this one.
     ///
     /// # Cancellation
     ///
