@@ -62,10 +62,9 @@ pub(super) trait LimitedGroup: Send + Sync {
 /// The contribution of an outer permit to the counts of its group.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Contribution {
-    /// The permit is given away.
-    pub(super) given_away: bool,
-    /// The given away permit was ending: its task has ended, and a callback of it waits.
-    pub(super) ending: bool,
+    /// The permit, if it is given away. It is ending if its task has ended and a callback of the
+    /// task waits.
+    pub(super) given_away: Option<TaskPermit>,
     /// The permit will be taken back soon.
     pub(super) owed: bool,
 }
@@ -93,8 +92,7 @@ impl Waits {
     fn contribution(&self) -> Contribution {
         match self.thread {
             Some(permit) if self.tasks > 0 => Contribution {
-                given_away: true,
-                ending: permit == TaskPermit::Ending,
+                given_away: Some(permit),
                 owed: self.owed == self.tasks,
             },
             _ => Contribution::default(),

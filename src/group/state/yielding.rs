@@ -230,15 +230,16 @@ impl LimitedGroup for GroupState {
     fn recount(&self, before: Contribution, after: Contribution) -> bool {
         let mut queue = self.queue.lock();
         let permits = &mut queue.permits;
-        permits.held =
-            permits.held + usize::from(before.given_away) - usize::from(after.given_away);
-        permits.lent =
-            permits.lent + usize::from(after.given_away) - usize::from(before.given_away);
-        permits.ending = permits.ending + usize::from(before.ending) - usize::from(after.ending);
+        let given_away = |of: Contribution| usize::from(of.given_away.is_some());
+        let ending = |of: Contribution| usize::from(of.given_away == Some(TaskPermit::Ending));
+
+        permits.held = permits.held + given_away(before) - given_away(after);
+        permits.lent = permits.lent + given_away(after) - given_away(before);
+        permits.ending = permits.ending + ending(before) - ending(after);
         permits.owed = permits.owed + usize::from(after.owed) - usize::from(before.owed);
 
         // Only a permit that has become free can let a queued task begin.
-        !before.given_away && after.given_away && queue.must_list(self.limit)
+        before.given_away.is_none() && after.given_away.is_some() && queue.must_list(self.limit)
     }
 
     fn list(self: Arc<Self>) {
