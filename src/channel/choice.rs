@@ -92,7 +92,7 @@ struct Order {
 }
 
 impl Order {
-    /// So many cases need no allocation.
+    /// Up to this many cases need no allocation.
     const FEW: usize = 8;
 
     fn new(count: usize) -> Self {

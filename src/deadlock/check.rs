@@ -7,11 +7,10 @@ use super::report::Deadlock;
 
 /// Returns the deadlocks that are certain at this moment, whatever the policy is.
 ///
-/// Threads that seem to wait for each other are woken to look at their waits, so the call may take
-/// some milliseconds where there are such threads, and up to two seconds on a machine that is so
-/// busy that they do not get to it. Otherwise it reads what the threads show, and blocks nothing. A
-/// thread that has not gone to sleep yet is not part of a deadlock: it may be found by a later
-/// call.
+/// If some threads seem to wait for each other, they are woken to look at their waits. This takes
+/// some milliseconds, and up to two seconds on a machine that is too busy to run them. Otherwise
+/// the call only reads what the threads show, and blocks nothing. A thread that has not gone to
+/// sleep yet is not part of a deadlock: a later call may find it.
 ///
 /// # Cancellation
 ///

@@ -3,9 +3,9 @@
 //! The first reading gives the threads that seem stuck. Something may be on its way to one of them:
 //! a lock that was handed on, a cancel, a deadline, a wake. So each of them is woken. It looks
 //! whether its wait is over, as it does at every wake, and goes back to sleep if it is not. Then
-//! all lanes are read again. A thread is stuck if it was in the same wait both times, by the
-//! version of its lane, and has itself found in between that the wait is not over, and is still
-//! stuck among the threads for which that holds.
+//! all lanes are read again. A thread is confirmed if the version of its lane says that it was in
+//! the same wait both times, and if it has itself found in between that the wait is not over. It is
+//! stuck if it is still stuck among the confirmed threads.
 //!
 //! So there is a moment at which all of them were asleep, each had looked, and each needed others
 //! of them. Only a cancel or a deadline can still end such waits. A program in which no threads

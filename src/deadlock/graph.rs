@@ -65,7 +65,8 @@ pub(super) struct Graph {
     members: HashMap<u64, Vec<(usize, FrameKind)>>,
     /// The limits of the groups that were asked for; none for a group that could not be read.
     limits: HashMap<u64, Option<LimitView>>,
-    /// The same for the queues. To read one takes as long as it is: see [`Graph::are_stuck`].
+    /// The queues of the groups that were asked for; none for a queue that could not be read.
+    /// Reading a long queue takes long: see [`Graph::are_stuck`].
     queues: HashMap<u64, Option<QueueView>>,
     /// How many tasks of each group are in the batches of workers.
     batched: HashMap<u64, usize>,

@@ -163,7 +163,8 @@ fn without_cycles(mut links: Vec<Option<usize>>) -> Vec<Option<usize>> {
 
         // It came back to a place of its own: a cycle.
         if let Some(back) = next.filter(|&place| walks[place] == start) {
-            // The failure that was recorded first stands at the lowest place. It is to be no echo.
+            // The failure that was recorded first has the lowest index. It is the root of the
+            // cycle.
             let mut first = back;
             let mut place = links[back];
             while let Some(at) = place.filter(|&at| at != back) {

@@ -382,7 +382,7 @@ pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     done()
 }
 
-/// The same in each execution, as loom needs it.
+/// Returns the same seed in each execution: loom needs executions that can be repeated.
 pub(crate) fn seed() -> u32 {
     0
 }

@@ -1,6 +1,6 @@
-//! The group: the scope that joins, its tasks and their handles.
+//! Task groups: the scope of a group, its tasks and their handles.
 //!
-//! From the top to the bottom, and imports go down only:
+//! Each file or folder imports only from those below it in this table:
 //!
 //! | file or folder | contents |
 //! |---|---|

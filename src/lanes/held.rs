@@ -2,9 +2,9 @@
 //! that runs.
 //!
 //! An entry is three words. The owner writes the place first and the object last, and an unlock
-//! clears the object. So a reader that finds the same object before and after it reads the place
-//! has a place where this thread took that object, unless the thread has meanwhile given it back,
-//! taken another, and taken the first again.
+//! clears the object. So a reader reads the object, the place, and the object again. If it finds
+//! the same object twice, this thread took that object at that place. The exception is a thread
+//! that has meanwhile given the object back, taken another, and taken the first again.
 
 use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};

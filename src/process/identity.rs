@@ -63,7 +63,7 @@ impl Identity {
         (identity, there)
     }
 
-    /// The same without a descriptor to poll.
+    /// Returns the identity of a child without a descriptor to poll.
     #[cfg(test)]
     pub(super) fn unwatched(pid: Pid) -> Self {
         Identity { pid, watch: None }

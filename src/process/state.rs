@@ -93,7 +93,7 @@ impl Process {
         }
     }
 
-    /// The same without a descriptor to poll.
+    /// Returns the state of a child without a descriptor to poll.
     #[cfg(test)]
     pub(super) fn unwatched(pid: Pid, ending: Ending) -> Self {
         Process {

@@ -93,7 +93,7 @@ impl ChildStderr {
 // its own, so no call uses a number that may be another file's by then.
 pub struct ChildStdin {
     open: Mutex<Option<Arc<Descriptor>>>,
-    /// The same, once it was lent to the caller: a borrowed descriptor must stay open.
+    /// The descriptor, once the caller has borrowed it: a borrowed descriptor must stay open.
     lent: Once<Arc<Descriptor>>,
 }
 

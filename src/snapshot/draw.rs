@@ -257,7 +257,7 @@ fn heading(group: &GroupSnapshot) -> String {
         None => format!("group {} ({})", group.id.0, Site(group.location)),
     };
 
-    // The usual policy goes without saying.
+    // The usual policy is not drawn.
     if !matches!(group.policy, "" | USUAL_POLICY) {
         let _ = write!(text, ", {}", group.policy);
     }

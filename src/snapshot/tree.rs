@@ -86,7 +86,7 @@ fn order(parts: &Parts) -> Vec<OpenAt> {
         }
     }
 
-    // Groups that a thread apart has opened are roots that stand in it.
+    // Groups that were opened by a thread outside of all groups are roots, below that thread.
     let apart = parts.nodes.iter().enumerate().filter(|(_, node)| {
         let node = node.as_ref();
         node.is_some_and(|node| node.place == Membership::Apart)

@@ -88,7 +88,8 @@ pub(crate) struct GroupState {
     /// Tasks that the owner has run in place and not yet taken off the counts. Only the owner
     /// writes it.
     pub(super) ended_in_place: PlainUsize,
-    /// The same, of tasks that the owner took from the queue, which count as begun.
+    /// Tasks that the owner took from the queue, has run and not yet taken off the counts. They
+    /// count as begun. Only the owner writes it.
     pub(super) ended_from_queue: PlainUsize,
     /// A task, or the body, was cut short. Read by the owner after all tasks have ended.
     any_cut: PlainBool,

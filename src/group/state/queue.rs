@@ -32,7 +32,7 @@ pub(super) struct TaskQueue {
     pub(super) awaited: VecDeque<Awaited>,
     /// Daemons, which need no permit.
     pub(super) daemons: VecDeque<ErasedTask>,
-    /// The same for `daemons`.
+    /// Like `sweep_tasks_at`, for `daemons`.
     sweep_daemons_at: usize,
     /// A task has been claimed by another thread than one that took it from the queue. It may still
     /// be there.
