@@ -81,8 +81,8 @@ pub(super) fn contain<T>(f: impl FnOnce() -> T) -> Option<T> {
         .ok()
 }
 
-/// Calls `write`, which logs an error that no report can hold, even on a thread that ends. Drops a
-/// panic of the subscriber, since there is no better place to report it.
+/// Calls `write`, which logs an error that no report can hold, even on a thread that ends. A
+/// panic of the subscriber ends here, since there is no better place to report it.
 pub(crate) fn log(write: impl FnOnce()) {
     // The subscriber is not told of its own errors, since that might never end.
     if !is_telling() {
