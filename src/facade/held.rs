@@ -64,7 +64,7 @@ pub(super) fn assert_none() {
     // A second panic would end the process without the text of the first.
     assert!(
         held == 0 || thread::panicking(),
-        "code of the user's may run under {held} locks of the crate"
+        "user code may run under {held} locks of the crate"
     );
 }
 
