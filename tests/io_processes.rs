@@ -15,15 +15,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use descriptors::{assert_cancelled, fill};
 use folder::Folder;
 use support::{LONG, alone, until, watch};
-use taskgroup::CancelToken;
 use taskgroup::io::{self, Cancellable, PipeReader, PipeWriter, lock_file, open_fifo, unlock_file};
+use taskgroup::{CancelToken, process};
 
 fn pipe() -> (PipeReader, PipeWriter) {
     io::pipe().expect("there are descriptors left")
@@ -224,4 +224,67 @@ fn at_the_limit_of_descriptors_a_fifo_waits_for_a_byte() {
             assert_eq!(fifo.read(&mut [0; 4]).unwrap(), 1);
         },
     );
+}
+
+#[test]
+fn signals_interrupt_no_pipe_and_no_wait_for_a_child() {
+    alone("signals_interrupt_no_pipe_and_no_wait_for_a_child", || {
+        let _watch = watch();
+        // A handler interrupts a poll whatever its flags are. The calls of the test run on its main
+        // thread, which the system prefers.
+        let heard = Arc::new(AtomicUsize::new(0));
+        signal_hook::flag::register_usize(signal_hook::consts::SIGUSR1, heard.clone(), 1).unwrap();
+        let over = AtomicBool::new(false);
+
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                let me = rustix::process::getpid();
+                while !over.load(Ordering::SeqCst) {
+                    rustix::process::kill_process(me, rustix::process::Signal::USR1).unwrap();
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+
+            // Bytes go through whole, read and written on this thread.
+            let sent: Vec<u8> = (0..4 << 20).map(|n| (n % 251) as u8).collect();
+            let (mut reader, mut writer) = pipe();
+            let read = threads.spawn(move || {
+                let mut all = Vec::new();
+                reader.read_to_end(&mut all).map(|_| all)
+            });
+            writer.write_all(&sent).unwrap();
+            drop(writer);
+            assert!(read.join().unwrap().unwrap() == sent);
+
+            let (mut reader, mut writer) = pipe();
+            let theirs = sent.clone();
+            let written = threads.spawn(move || writer.write_all(&theirs));
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).unwrap();
+            written.join().unwrap().unwrap();
+            assert!(all == sent);
+
+            // A wait keeps its length, and a child is waited for.
+            let (mut reader, _writer) = pipe();
+            let (limit, begun) = (Duration::from_millis(200), Instant::now());
+            let none = taskgroup::timeout(limit, || reader.read(&mut [0])).unwrap();
+            assert!(none.is_none() && begun.elapsed() >= limit);
+
+            let mut sleeps = process::Command::new("sleep");
+            assert!(sleeps.arg("0.2").status().unwrap().success());
+            let begun = Instant::now();
+            let child = sleeps.arg("60").spawn().unwrap();
+            let none = taskgroup::timeout(limit, || child.wait()).unwrap();
+            assert!(none.is_none() && begun.elapsed() >= limit);
+
+            let mut prints = process::Command::new("head");
+            let output = prints
+                .args(["-c", "1000000", "/dev/zero"])
+                .output()
+                .unwrap();
+            assert!(output.status.success() && output.stdout.len() == 1_000_000);
+            over.store(true, Ordering::SeqCst);
+        });
+        assert!(heard.load(Ordering::SeqCst) > 0);
+    });
 }

@@ -1,10 +1,8 @@
 //! The tables of the pools, and the job that ends the others.
 
-mod run;
-
 use std::time::Duration;
 
-use run::{assert_no_thread_left, duration, in_order, row, run_well};
+use crate::run::{assert_no_thread_left, duration, in_order, row, run_well};
 
 #[test]
 fn there_is_a_row_for_each_number_of_workers() {

@@ -1,10 +1,8 @@
 //! Five ways to block, and one failure that ends them all.
 
-mod run;
-
 use std::time::Duration;
 
-use run::{assert_no_thread_left, duration, in_order, row, run_well};
+use crate::run::{assert_no_thread_left, duration, in_order, row, run_well};
 
 #[test]
 fn every_blocked_task_stops_and_the_failure_is_named() {

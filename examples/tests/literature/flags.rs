@@ -1,8 +1,6 @@
 //! Twenty flags in three styles, and one failure.
 
-mod run;
-
-use run::{assert_no_thread_left, row, run, run_well};
+use crate::run::{assert_no_thread_left, row, run, run_well};
 
 #[test]
 fn flags_prints_three_times_and_the_tree_of_a_failure() {

@@ -1,8 +1,6 @@
 //! Servers that find themselves, clients that wait for that, and the end of all of them.
 #![cfg(unix)]
 
-mod run;
-
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -11,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use run::{Live, Run, assert_no_thread_left, duration, in_order, row};
+use crate::run::{Live, Run, assert_no_thread_left, duration, in_order, row};
 use rustix::{
     io::Errno,
     process::{Pid, Signal, kill_process, test_kill_process},

@@ -1,11 +1,8 @@
 //! The table and the plot of the cost of blocked tasks.
-#![cfg(target_os = "linux")]
-
-mod run;
 
 use std::{fs, time::Duration};
 
-use run::{duration, in_order, row, run, run_well};
+use crate::run::{duration, in_order, row, run, run_well};
 
 #[test]
 fn table_and_plot_of_a_few_tasks() {

@@ -1,10 +1,8 @@
 //! Counters that lose increments, counters that do not, and counters that stop because one fails.
 
-mod run;
-
 use std::time::Duration;
 
-use run::{assert_no_thread_left, duration, in_order, row, run_well};
+use crate::run::{assert_no_thread_left, duration, in_order, row, run_well};
 
 #[test]
 fn only_the_first_step_loses_increments() {

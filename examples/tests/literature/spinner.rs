@@ -1,10 +1,8 @@
 //! The spinner and its line.
 
-mod run;
-
 use std::time::Duration;
 
-use run::{assert_no_thread_left, duration, in_order, run_well};
+use crate::run::{assert_no_thread_left, duration, in_order, run_well};
 
 /// A prime, which takes long enough for a spinner to begin even on a busy machine, and the square
 /// of one.

@@ -1,11 +1,9 @@
 //! Flags with options: the selection, the counts, and the ways to stop.
 #![cfg(unix)]
 
-mod run;
-
 use std::{process::Stdio, time::Duration};
 
-use run::{Live, assert_no_thread_left, duration, in_order, row, run, run_well};
+use crate::run::{Live, assert_no_thread_left, duration, in_order, row, run, run_well};
 
 /// Slow, but for one flag that comes within a second: the others take more than a minute.
 const ONE_IS_SAVED: [&str; 6] = ["-s", "DELAY", "--delay-ms", "600000", "--seed", "1781"];

@@ -1,10 +1,8 @@
 //! The morning in the kitchen: the order of its activities, and its end by a broken grinder.
 
-mod run;
-
 use std::time::Duration;
 
-use run::{assert_no_thread_left, duration, in_order, row, run, run_well};
+use crate::run::{assert_no_thread_left, duration, in_order, row, run, run_well};
 
 /// Returns the output of one step, with minutes of so many milliseconds.
 fn step(step: &str, minute_ms: &str) -> String {

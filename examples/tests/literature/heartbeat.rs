@@ -1,10 +1,8 @@
 //! The four hearts beside a busy counter.
 
-mod run;
-
 use std::time::Duration;
 
-use run::{assert_no_thread_left, duration, in_order, row, run_well};
+use crate::run::{assert_no_thread_left, duration, in_order, row, run_well};
 
 /// Returns the instants of the beats under this title in seconds, each with the observation.
 fn beats<'a>(output: &'a str, title: &str) -> Vec<(f64, &'a str)> {

@@ -1,10 +1,8 @@
 //! Three sleepers at once, three times.
 
-mod run;
-
 use std::collections::BTreeSet;
 
-use run::{assert_no_thread_left, in_order, run_well};
+use crate::run::{assert_no_thread_left, in_order, run_well};
 
 /// Returns the lines of part `n`, without their times and indents.
 fn part(output: &str, n: usize) -> Vec<&str> {
