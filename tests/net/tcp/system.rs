@@ -10,6 +10,7 @@ use taskgroup::net::{TcpListener, TcpStream};
 use taskgroup::{CancelToken, TaskGroup};
 
 use super::{mute, pair};
+#[cfg(target_os = "linux")]
 use crate::blocked::the_cancel;
 use crate::support::{LONG, MOMENT, alone, until};
 
