@@ -14,7 +14,9 @@ use std::time::Duration;
 use children::{LONG, SHORT, has_children, is_a_cancel, is_unreaped, line, races, ready, sh};
 use rustix::process::Signal;
 use support::{Gate, alone, watch};
-use taskgroup::process::{Child, ChildStdin, Command, Stdio};
+#[cfg(target_os = "linux")]
+use taskgroup::process::ChildStdin;
+use taskgroup::process::{Child, Command, Stdio};
 use taskgroup::{CancelToken, TaskGroup};
 
 const TERM: Option<i32> = Some(Signal::TERM.as_raw());

@@ -2,12 +2,15 @@
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(target_os = "linux")]
 use std::time::Duration;
 
 use taskgroup::{CancelToken, Cancelled, GroupError, SpawnErrorKind, TaskGroup, TaskStatus};
 
 use super::requested;
-use crate::support::{self, Drops, Gate, blocked, spawn_holder};
+#[cfg(target_os = "linux")]
+use crate::support;
+use crate::support::{Drops, Gate, blocked, spawn_holder};
 
 #[test]
 fn a_task_that_never_ran_because_of_an_ancestor_was_cut_short() {

@@ -7,11 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
-use taskgroup::sync::{Event, Mutex, RwLock};
-use taskgroup::{CancelToken, RegionKind, TaskGroup, TaskState, snapshot};
+#[cfg(target_os = "linux")]
+use taskgroup::sync::Event;
+use taskgroup::sync::{Mutex, RwLock};
+use taskgroup::{CancelToken, RegionKind, TaskGroup};
+#[cfg(target_os = "linux")]
+use taskgroup::{TaskState, snapshot};
 
 use super::look;
-use crate::snapshots::{task_in, until};
+#[cfg(target_os = "linux")]
+use crate::snapshots::task_in;
+use crate::snapshots::until;
 use crate::support::{alone, blocked, is_child, run_in_child, watch};
 
 struct Looks(Arc<AtomicUsize>);

@@ -11,12 +11,13 @@ mod support;
 
 use std::io::{BufRead, Read, Write};
 use std::panic::Location;
+#[cfg(target_os = "linux")]
 use std::time::Duration;
 
 use snapshots::until;
-use support::{LONG, is_child, test_in_child, watch};
 #[cfg(target_os = "linux")]
-use support::{run_test, this_test};
+use support::{LONG, run_test, this_test};
+use support::{is_child, test_in_child, watch};
 use taskgroup::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use taskgroup::{CancelToken, TaskSnapshot, TaskState};
 

@@ -94,6 +94,7 @@ fn threads() -> usize {
 }
 
 /// Cancels a token of tokio, and waits for the cancel of ours.
+#[cfg(target_os = "linux")]
 fn cancel_across() {
     let theirs = CancellationToken::new();
     let (ours, _link) = token_from(&theirs);

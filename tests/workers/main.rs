@@ -6,12 +6,16 @@ mod refused;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(target_os = "linux")]
+use std::sync::Barrier;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex};
 use std::thread;
 
 use support::{Gate, LONG, alone};
-use taskgroup::{GroupError, TaskGroup, TaskStatus};
+#[cfg(target_os = "linux")]
+use taskgroup::TaskStatus;
+use taskgroup::{GroupError, TaskGroup};
 
 #[cfg(target_os = "linux")]
 fn os_thread_name() -> String {
