@@ -175,15 +175,17 @@ fn a_cancelled_start_under_a_lock_that_its_task_wants() {
 }
 
 /// Asserts that it is a deadlock if `waits`, in the body of a group with a limit of one, waits for
-/// a queued task: the task that has the permit wants a lock of the body.
+/// a queued task: `first`, the task that has the permit, wants a lock of the body. The name is the
+/// test's own: others look for deadlocks meanwhile.
 fn assert_queued_behind_the_limit(
+    first: &'static str,
     waits: impl for<'scope> Fn(&'scope TaskGroup<'scope, '_>) -> anyhow::Result<()> + Sync,
 ) {
     let (lock, held) = (Mutex::new(()), Gate::default());
-    let found = planted(&["has-the-permit"], || {
+    let found = planted(&[first], || {
         TaskGroup::builder().limit(1).scope(|g| {
             let locked = lock.lock()?;
-            g.task().name("has-the-permit").dedicated().spawn(|| {
+            g.task().name(first).dedicated().spawn(|| {
                 held.open();
                 drop(lock.lock()?);
                 Ok(())
@@ -203,7 +205,7 @@ fn assert_queued_behind_the_limit(
 /// A task that has not begun has its `Ready`.
 #[test]
 fn a_start_of_a_task_that_is_queued_behind_a_limit() {
-    assert_queued_behind_the_limit(|g| {
+    assert_queued_behind_the_limit("before-the-start", |g| {
         g.start(|ready| {
             ready.send(());
             Ok(())
@@ -251,7 +253,7 @@ fn a_guard_of_a_running_callback_that_is_dropped_under_a_lock_that_it_wants() {
 
 #[test]
 fn a_task_that_is_queued_behind_a_limit() {
-    assert_queued_behind_the_limit(|g| {
+    assert_queued_behind_the_limit("before-the-join", |g| {
         let queued = g.task().name("queued").spawn(|| Ok(()));
         Ok(queued.join()?)
     });
@@ -304,7 +306,7 @@ fn join_behind(
 /// A daemon needs no permit, so it can let no queued task begin.
 #[test]
 fn a_task_that_is_queued_behind_a_limit_beside_a_daemon_that_sleeps() {
-    assert_queued_behind_the_limit(|g| {
+    assert_queued_behind_the_limit("beside-the-daemon", |g| {
         g.spawn_daemon(|| Ok(taskgroup::sleep(Duration::MAX)?));
         Ok(g.spawn(|| Ok(())).join()?)
     });
