@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use run::{Live, assert_no_thread_left, duration, row, run, run_well};
+use run::{Live, assert_no_thread_left, assert_over_soon, row, run, run_well};
 use taskgroup_examples::{Reply, Web};
 
 /// Longer than any of these programs takes.
@@ -160,13 +160,7 @@ fn ctrl_c_cuts_the_requests_in_flight_and_keeps_the_tally() {
         "1 pages, 0 failed, 0 given up, 3 requests"
     );
 
-    let latency = row(&output.stdout, "interrupted: all was over")
-        .strip_suffix(" later")
-        .map(duration);
-    assert!(
-        latency.is_some_and(|latency| latency < Duration::from_secs(30)),
-        "{output:?}"
-    );
+    assert_over_soon(&output.stdout);
     assert_no_thread_left(&output.stdout);
 }
 

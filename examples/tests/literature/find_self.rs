@@ -6,10 +6,9 @@ use std::{
     net::{TcpListener, TcpStream},
     os::fd::OwnedFd,
     process::Stdio,
-    time::Duration,
 };
 
-use crate::run::{Live, Run, assert_no_thread_left, duration, in_order, row};
+use crate::run::{Live, Run, assert_no_thread_left, assert_over_soon, in_order, row};
 use rustix::{
     io::Errno,
     process::{Pid, Signal, kill_process, test_kill_process},
@@ -45,13 +44,7 @@ fn assert_interrupted(output: &Run, code: i32) {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     assert_eq!(output.stderr, "", "{output:?}");
     assert_no_thread_left(&output.stdout);
-    let latency = row(&output.stdout, "interrupted: all was over")
-        .strip_suffix(" later")
-        .map(duration);
-    assert!(
-        latency.is_some_and(|latency| latency < Duration::from_secs(30)),
-        "{output:?}"
-    );
+    assert_over_soon(&output.stdout);
 }
 
 #[test]

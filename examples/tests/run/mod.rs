@@ -84,6 +84,19 @@ pub(crate) fn run(name: &str, args: &[&str]) -> Run {
     }
 }
 
+/// Asserts that the example says that all was over soon after it was interrupted.
+#[cfg(unix)]
+#[track_caller]
+pub(crate) fn assert_over_soon(stdout: &str) {
+    let latency = row(stdout, "interrupted: all was over")
+        .strip_suffix(" later")
+        .map(duration);
+    assert!(
+        latency.is_some_and(|latency| latency < Duration::from_secs(30)),
+        "{stdout}"
+    );
+}
+
 /// Runs the example with these variables and a stdout that is closed at its other end; fails if it
 /// complains, or if [`run`] would.
 #[cfg(unix)]
