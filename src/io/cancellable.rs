@@ -8,8 +8,9 @@ use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags};
 use rustix::net::sockopt::socket_error;
 
-use super::access::{self, CHUNK, Piece, Way};
+use super::access::{self, Way};
 use super::cut::{Cut, WriteProgress, formatted};
+use super::piece::{CHUNK, Piece, first_room};
 use crate::cancel::context;
 use crate::readiness::{Interest, Pauses, Watched, poll};
 use crate::waiting::WaitKind;
@@ -287,7 +288,7 @@ impl<S: AsFd + Read> Read for Cancellable<S> {
 
     #[track_caller]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        if let Some(first) = access::first_room(bufs, self.longest_read) {
+        if let Some(first) = first_room(bufs, self.longest_read) {
             // A short read is allowed.
             return self.read_with(|stream| stream.read(first));
         }

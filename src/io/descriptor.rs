@@ -5,8 +5,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use super::access::{Access, PIPE_BUF, Piece, Way};
+use super::access::{Access, Way};
 use super::cut::{Cut, WriteProgress, formatted};
+use super::piece::{PIPE_BUF, Piece};
 use crate::cancel::context;
 use crate::waiting::WaitKind;
 
@@ -25,7 +26,7 @@ impl Descriptor {
         // The system always knows the type of an open descriptor. If it did not tell, the calls
         // would still return the error.
         let way = Way::of(fd.as_fd()).unwrap_or(Way::Polled {
-            write: Piece::UpTo(PIPE_BUF),
+            piece: Piece::UpTo(PIPE_BUF),
         });
         Descriptor::with_way(fd, way)
     }

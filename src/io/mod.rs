@@ -70,8 +70,8 @@
 // 4. A handle owns its descriptor and is borrowed by each call. So no call uses a descriptor that
 //    was closed: its number may be another file's by now.
 //
-// `access` has the calls, `cut` what a cut write leaves behind, `descriptor` both for an owned
-// descriptor. The public types are made of these.
+// `access` has the calls, `piece` how much one of them may write, `cut` what a cut write leaves
+// behind, `descriptor` all of it for an owned descriptor. The public types are made of these.
 
 mod access;
 mod cancellable;
@@ -81,6 +81,7 @@ pub(crate) mod descriptor;
 mod fifo;
 mod lines;
 mod lock_file;
+mod piece;
 mod pipe;
 mod stdin;
 mod stdin_buffer;
