@@ -132,6 +132,34 @@ pub(super) const MODELS: &[Model] = &[
         "a deadline and a cancel at the same time cancel once, with one cause"
     ),
     holds!(
+        cancel_deadline_passed_counts_below,
+        Preemptions(3),
+        Preemptions(4),
+        "below a deadline that has passed every look says cancelled, also while another thread \
+             hands the cancel down"
+    ),
+    breaks!(
+        broken_cancel_deadline_passed_counts_where_it_has_come,
+        "look-does-not-bring-the-cancel-down" in cancel_deadline_passed_counts_below,
+        Preemptions(3),
+        "the deadline had passed",
+        "a look that finds the deadline taken care of above believes its own node"
+    ),
+    holds!(
+        cancel_deadline_ends_a_grace_below,
+        Preemptions(2),
+        Preemptions(3),
+        "below a deadline that has passed no grace spares a region, also while another thread \
+             hands the end of the grace down"
+    ),
+    breaks!(
+        broken_cancel_deadline_ends_a_grace_where_it_has_come,
+        "look-does-not-bring-the-cancel-down" in cancel_deadline_ends_a_grace_below,
+        Preemptions(2),
+        "the grace was over",
+        "a region believes its own node while the end of the grace is handed down"
+    ),
+    holds!(
         cancel_deadline_races_with_new_child,
         Exhaustive,
         Exhaustive,
@@ -139,7 +167,7 @@ pub(super) const MODELS: &[Model] = &[
     ),
     holds!(
         cancel_shield_is_lifted_while_outer_is_cancelled,
-        Exhaustive,
+        Preemptions(4),
         Exhaustive,
         "at the end of a shield's time the outer cancel reaches the hidden code, whichever \
              comes first"
@@ -444,6 +472,38 @@ fn cancel_deadline_races_with_cancel() {
     } else {
         "the deadline"
     });
+}
+
+fn cancel_deadline_passed_counts_below() {
+    must_see(["after the deadline", "before"]);
+    let token = CancelToken::new();
+    let below = token.child().child();
+    let clock = thread::spawn({
+        let token = token.clone();
+        move || token.cancel_at(Instant::now())
+    });
+    if token.is_cancelled() {
+        assert!(below.is_cancelled(), "the deadline had passed");
+        saw("after the deadline");
+    } else {
+        saw("before");
+    }
+    clock.join().unwrap();
+    assert!(below.is_cancelled());
+}
+
+fn cancel_deadline_ends_a_grace_below() {
+    let token = CancelToken::new();
+    let between = token.child();
+    let region = Node::winding_down(between.node());
+    token.cancel_gracefully(LONG);
+    let clock = thread::spawn({
+        let token = token.clone();
+        move || token.cancel_at(Instant::now())
+    });
+    token.cancel_at(Instant::now());
+    assert!(region.is_cancelled(), "the grace was over");
+    clock.join().unwrap();
 }
 
 fn cancel_deadline_races_with_new_child() {

@@ -25,7 +25,8 @@ impl Node {
             0 => false,
             state if state & CANCELLED != 0 => true,
             _ => {
-                // A deadline that has passed counts, even if another thread is quicker to cancel.
+                // A deadline that has passed counts, even if another thread is quicker to cancel,
+                // and has not come down to this node yet.
                 self.expire();
                 // Acquire, as above.
                 self.state.load(Ordering::Acquire) & CANCELLED != 0
@@ -68,12 +69,7 @@ impl Node {
 
             if node.is_flagged() {
                 let inner = node.inner.lock();
-                let is_over = match inner.grace {
-                    Grace::Over => true,
-                    Grace::Until(end) => end <= Instant::now(),
-                    Grace::Endless => false,
-                };
-
+                let is_over = inner.grace.left_at(Instant::now()) == Grace::Over;
                 if let Some(cancelled) = inner
                     .cancelled
                     .clone()

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicU64 as PlainU64;
 use std::time::Instant;
 
 use super::cause::{CancelCause, Cancelled};
-use super::mark::Delivery;
+use super::grace::Grace;
+use super::mark::{Delivery, Route};
 use super::node::Node;
 use super::timer::Alarm;
 
@@ -32,7 +33,8 @@ impl Node {
     }
 
     /// Acts on the limits that have passed, here and above: cancels at deadlines, in their order,
-    /// ends graces, and lifts shields.
+    /// ends graces, and lifts shields. A cancel that had been recorded above has come down to this
+    /// node when this returns, even if another thread is still handing it down.
     pub(crate) fn expire(self: &Arc<Self>) {
         let now = Instant::now();
         loop {
@@ -47,9 +49,48 @@ impl Node {
 
             // Behind a shield that was lifted there may be further limits, and earlier ones.
             if !lifted {
-                return;
+                break;
             }
         }
+
+        // fault: look-does-not-bring-the-cancel-down
+        self.bring_down(now);
+    }
+
+    /// Marks and delivers what another thread is still handing down to this node.
+    ///
+    /// A cancel comes down node by node. Between a deadline that has passed above and a task that
+    /// is about to begin, there may be nodes that the other thread has not come to.
+    fn bring_down(self: &Arc<Self>, now: Instant) {
+        if self.is_settled() || !self.and_ancestors().any(|node| node.is_flagged()) {
+            return;
+        }
+
+        // From the outermost on: where a cancel has come meanwhile, it is seen one node below.
+        for node in self.outermost_first() {
+            for parent in node.parents() {
+                if let Some(delivery) = node.take_over(parent, now) {
+                    delivery.deliver();
+                }
+            }
+        }
+    }
+
+    /// Takes over the cancel that `parent` has, if any, and if it does not spare this node.
+    fn take_over(self: &Arc<Self>, parent: &Node, now: Instant) -> Option<Delivery> {
+        if self.is_settled() || !parent.is_flagged() {
+            return None;
+        }
+
+        let inner = parent.inner.lock();
+        let (cancelled, grace) = (inner.cancelled.clone()?, inner.grace.left_at(now));
+        drop(inner);
+
+        // A region is told by the cancel itself when the grace will end.
+        if self.grace_end().is_some() && grace != Grace::Over {
+            return None;
+        }
+        self.spread(cancelled, grace, Route::Parent)
     }
 
     /// Lifts the shields that have had their time, here and above. Returns the limits of the other
@@ -124,11 +165,13 @@ impl Alarm for Node {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::panic::Location;
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use super::Node;
-    use crate::CancelCause;
+    use super::{Grace, Node, Route};
     use crate::cancel::deadline::encode;
+    use crate::cancel::mark::Delivery;
+    use crate::{CancelCause, Cancelled};
 
     /// The deadlines by which a node and its child are cancelled, if both have passed when the
     /// child is looked at.
@@ -163,5 +206,71 @@ mod tests {
         assert_eq!(fired(2_000, 1_000), [Some(late), Some(early)]);
         assert_eq!(fired(1_000, 2_000), [Some(early), Some(early)]);
         assert_eq!(fired(1_000, 1_000), [Some(early), Some(early)]);
+    }
+
+    /// Cancels `node` at a deadline that has passed, by a thread that stops before it comes to the
+    /// nodes below.
+    fn cancelled_alone(node: &Arc<Node>) -> Delivery {
+        let (now, location) = (Instant::now(), Location::caller());
+        node.deadline.set(now, location);
+        node.set_timed();
+
+        let cause = CancelCause::Deadline { deadline: now };
+        let mut delivery = Delivery::default();
+        let cancelled = Cancelled::new(cause, location, node.id());
+        assert!(delivery.mark(node.clone(), cancelled, Grace::Over, Route::Own));
+        delivery
+    }
+
+    #[test]
+    fn a_deadline_counts_below_before_another_thread_has_handed_the_cancel_down() {
+        let outer = Node::root();
+        let other = Node::root();
+        let between = Node::child_of([&outer]);
+        let below = Node::child_of([&other, &between]);
+        let lowest = Node::child_of([&below]);
+        let _halfway = cancelled_alone(&outer);
+
+        assert!(lowest.is_cancelled(), "the deadline above has passed");
+        assert!(below.is_settled() && between.is_settled());
+        assert!(!other.is_cancelled(), "it comes down only");
+        let origin = lowest.cancelled().map(|cancelled| cancelled.origin());
+        assert_eq!(origin, Some(outer.id()));
+    }
+
+    #[test]
+    fn a_region_is_not_spared_by_a_grace_whose_end_is_being_handed_down() {
+        let outer = Node::root();
+        let between = Node::child_of([&outer]);
+        let region = Node::winding_down(&between);
+        let request = CancelCause::Requested { reason: None };
+        outer.cancel_sparing(request, Location::caller(), Grace::Endless);
+        assert!(between.is_cancelled());
+        assert!(!region.is_cancelled(), "the grace spares it");
+
+        let _halfway = cancelled_alone(&outer);
+        assert!(region.is_cancelled(), "the grace is over");
+    }
+
+    #[test]
+    fn a_region_is_spared_by_a_grace_while_a_deadline_holds_above_it() {
+        let outer = Node::root();
+        let far = Instant::now() + Duration::from_secs(3_600);
+        outer.set_deadline(far, Location::caller());
+        let region = Node::winding_down(&Node::child_of([&outer]));
+        let request = CancelCause::Requested { reason: None };
+        outer.cancel_sparing(request, Location::caller(), Grace::Until(far));
+        assert!(!region.is_cancelled(), "the grace spares it");
+    }
+
+    #[test]
+    fn an_outer_cancel_counts_in_a_shield_that_another_thread_is_lifting() {
+        let outer = Node::root();
+        outer.cancel(CancelCause::Requested { reason: None }, Location::caller());
+        let hidden = Node::shielded(outer, Instant::now());
+        let inner = Node::child_of([&hidden]);
+        let lifted = hidden.shield().and_then(|shield| shield.lift());
+        assert!(lifted.is_some(), "the other thread lists the node next");
+        assert!(inner.is_cancelled(), "the time of the shield is up");
     }
 }

@@ -101,7 +101,13 @@ impl Node {
 
 impl Delivery {
     /// Hands a cancel to one node. Returns true if it changed anything.
-    fn mark(&mut self, node: Arc<Node>, cancelled: Cancelled, grace: Grace, route: Route) -> bool {
+    pub(super) fn mark(
+        &mut self,
+        node: Arc<Node>,
+        cancelled: Cancelled,
+        grace: Grace,
+        route: Route,
+    ) -> bool {
         let mut inner = node.inner.lock();
 
         if let Some(first) = inner.cancelled.clone() {

@@ -322,7 +322,7 @@ impl Generator {
                 })
             }
             2..=4 if self.has(TIMES) => {
-                let past = self.choices.chance(50) && self.has(PAST_TIMEOUTS);
+                let past = self.choices.chance(50);
                 let steps = self.inside(at, |place| place.doomed |= past);
                 Some(Step::Timeout { past, steps })
             }

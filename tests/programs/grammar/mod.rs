@@ -72,7 +72,6 @@ pub const FEATURES: &[(&str, u64)] = &[
     ("scopes", SCOPES),
     ("io", IO),
     ("bindings", BINDINGS),
-    ("past-timeouts", PAST_TIMEOUTS),
 ];
 /// Groups with a limit.
 pub const LIMIT: u64 = 1;
@@ -114,13 +113,9 @@ pub const SCOPES: u64 = 1 << 17;
 pub const IO: u64 = 1 << 18;
 /// Scoped values.
 pub const BINDINGS: u64 = 1 << 19;
-/// Timeouts of no time.
-pub const PAST_TIMEOUTS: u64 = 1 << 20;
 
-/// Features in which differences are known. A group that is opened in a timeout of no time is
-/// cancelled when a thread first looks at the deadline. While that thread hands the cancel down, a
-/// task of the group can still begin on another thread.
-pub const PENDING: u64 = PAST_TIMEOUTS;
+/// Features in which differences are known: none.
+pub const PENDING: u64 = 0;
 
 /// A program.
 #[derive(Debug, Clone)]
