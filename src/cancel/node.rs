@@ -27,7 +27,8 @@
 //! winner of a race may be held outside it. Parents and children are never locked together.
 //!
 //! A cancel is not atomic across the tree: for a moment a parent is cancelled and its child is not
-//! yet.
+//! yet. Where a deadline holds, a thread that looks at the child brings the cancel down itself (see
+//! `expire`): a deadline has passed for all of its tree at once.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64 as PlainU64, AtomicUsize as PlainUsize, Ordering::Relaxed};

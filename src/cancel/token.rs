@@ -25,7 +25,8 @@ use crate::lanes::{self, FrameKind, ShownFrame};
 /// through [`run`](Self::run).
 ///
 /// A cancel is not atomic across the tree: for a moment a token can be cancelled while its child is
-/// not yet. A thread that sees a cancel also sees everything that happened before it.
+/// not yet. A deadline that has passed counts for all tokens below it at once. A thread that sees a
+/// cancel also sees everything that happened before it.
 ///
 /// ```
 /// use taskgroup::CancelToken;
