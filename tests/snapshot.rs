@@ -192,6 +192,38 @@ fn of_very_many_queued_tasks_all_are_counted_and_some_are_listed() {
         .unwrap();
 }
 
+/// A task that is cancelled by its handle leaves its entry in the queue for a while.
+#[test]
+fn of_a_long_queue_the_tasks_that_were_claimed_are_neither_counted_nor_listed() {
+    const TASKS: usize = 10_000;
+    let event = Event::new();
+    TaskGroup::builder()
+        .name("half claimed")
+        .limit(1)
+        .scope(|g| {
+            let first = g.spawn(|| Ok(event.wait()?));
+            task_in(TaskState::Waiting, first.id());
+            let queued: Vec<_> = (0..TASKS).map(|_| g.spawn(|| Ok(()))).collect();
+
+            // More than are read at once, and then each third.
+            let is_cancelled = |at: &usize| *at < 3_000 || at % 3 == 0;
+            let cancelled = (0..TASKS).filter(is_cancelled);
+            let cancelled = cancelled.map(|at| queued[at].cancel()).count();
+
+            let seen = whole();
+            let mut groups = seen.all_groups();
+            let group = groups.find(|group| group.name() == Some("half claimed"));
+            let group = group.expect("it is open");
+            assert_eq!(group.queued(), TASKS - cancelled);
+            let listed = group.tasks().iter();
+            let listed = listed.filter(|task| task.state() == TaskState::Queued);
+            assert_eq!(listed.count(), 256);
+            event.set();
+            Ok::<_, anyhow::Error>(())
+        })
+        .unwrap();
+}
+
 #[test]
 fn a_cancel_is_shown_with_its_cause_and_a_task_that_ignores_it_with_the_place() {
     let event = Event::new();

@@ -127,6 +127,12 @@ impl ErasedTask {
         self.0.claimed() != Claimed::No
     }
 
+    /// Returns the address of the task, to find its entry again. Another task may have it later.
+    #[cfg(not(loom))]
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(&*self.0).addr()
+    }
+
     /// Returns whether both are the same task.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.0.is(&other.0)

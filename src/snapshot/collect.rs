@@ -4,14 +4,19 @@
 //! misses all of them while it lives. A task that was seen twice is kept where it was seen last.
 
 use std::borrow::Cow;
+use std::hint;
 use std::sync::Arc;
 
+use super::queue_walk::QueueWalk;
 use super::view::{BatchView, GroupView};
 use crate::lanes::{self, Lane, LaneView, OpenGroup};
 
 /// How many groups of a thread are described at once. A thread that opens or ends a scope waits
 /// meanwhile.
 const CHUNK: usize = 8;
+
+/// How often a piece of a queue is asked for, while threads spawn into the group.
+const TRIES: usize = 100;
 
 /// A group, with the number of its token.
 pub(super) type NumberedGroup = (u64, GroupView);
@@ -93,7 +98,7 @@ impl Collected {
         // end in the reverse order.
         let mut seen = 0;
         loop {
-            let chunk = match lane.with_groups(|groups| described(groups, seen)) {
+            let mut chunk = match lane.with_groups(|groups| described(groups, seen)) {
                 Ok(chunk) => chunk,
                 Err(lanes::Busy) => {
                     self.incomplete += 1;
@@ -104,6 +109,10 @@ impl Collected {
             seen += chunk.len();
             let is_last = chunk.len() < CHUNK;
             self.incomplete += chunk.iter().filter(|(_, view)| view.is_busy).count();
+            for (number, view) in &mut chunk {
+                self.incomplete += usize::from(walk(lane, *number, &mut view.queue).is_err());
+                view.queued = view.queue.queued();
+            }
             self.groups.extend(chunk);
             if is_last {
                 return;
@@ -133,6 +142,31 @@ impl Collected {
             names: names.unwrap_or_default(),
         });
     }
+}
+
+/// Reads the rest of the queue of a group, a piece at a time: no lock is held in between.
+///
+/// # Errors
+///
+/// Other threads hold a lock again and again.
+fn walk(lane: &Lane, number: u64, queue: &mut QueueWalk) -> Result<(), lanes::Busy> {
+    let mut tries = TRIES;
+    while queue.is_unfinished() {
+        let found = lane.with_groups(|groups| {
+            let group = groups.iter().find(|(other, _)| *other == number);
+            group.map(|(_, group)| group.describe(queue)).is_some()
+        });
+        match found {
+            // The group has ended.
+            Ok(false) => queue.end(),
+            Ok(true) if !queue.is_busy => tries = TRIES,
+            _ => {
+                tries = tries.checked_sub(1).ok_or(lanes::Busy)?;
+                hint::spin_loop();
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Returns the name of the thread that was read as `view`, if it still has the lane.

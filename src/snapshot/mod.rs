@@ -9,6 +9,7 @@ mod kinds;
 pub(crate) mod label;
 mod nodes;
 mod parts;
+mod queue_walk;
 #[cfg(feature = "serde")]
 mod serialize;
 mod states;
@@ -25,10 +26,9 @@ pub(crate) use kernel::calls;
 pub use kinds::{Inside, LimitSnapshot, RegionKind, TaskKind, TaskState};
 pub(crate) use label::{GUARD_DROP, of as label_of};
 pub use nodes::{GroupSnapshot, TaskSnapshot};
+pub(crate) use queue_walk::{LARGEST_LISTING, Place, QueueWalk, QueuedTask};
 pub use take::snapshot;
-pub(crate) use view::{
-    BatchView, GroupView, LARGEST_LISTING, LimitView, QueueView, QueuedTask, TokenView,
-};
+pub(crate) use view::{BatchView, GroupView, LimitView, QueueView, TokenView};
 pub use wait::{Holder, ObjectId, Wait};
 pub use whole::Snapshot;
 pub use worker::WorkerSnapshot;

@@ -11,7 +11,8 @@ use std::time::Instant;
 use super::collect::{Collected, ReadThread};
 use super::holders::Holders;
 use super::kernel::Kernel;
-use super::view::{GroupView, QueuedTask};
+use super::queue_walk::QueuedTask;
+use super::view::GroupView;
 use super::{Inside, RegionKind, TaskKind, TaskSnapshot, TaskState};
 use crate::cancel::TaskId;
 use crate::lanes::{FrameKind, FrameView};
@@ -92,7 +93,7 @@ impl Parts {
         // Queued tasks come last: a task that has begun meanwhile is there already.
         let mut queued = Vec::new();
         for (number, group) in &mut parts.groups {
-            let tasks = std::mem::take(&mut group.view.tasks).into_iter();
+            let tasks = std::mem::take(&mut group.view.queue.tasks).into_iter();
             queued.extend(tasks.map(|task| (*number, Listed::InQueue, task)));
         }
 

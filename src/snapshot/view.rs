@@ -6,10 +6,8 @@ use std::panic::Location;
 use std::time::Instant;
 
 use super::LimitSnapshot;
+use super::queue_walk::{QueueWalk, QueuedTask};
 use crate::cancel::{CancelToken, Cancelled, TaskId};
-
-/// How many queued tasks of one queue are listed. The lock of the queue is held meanwhile.
-pub(crate) const LARGEST_LISTING: usize = 256;
 
 /// A group, as it describes itself.
 #[derive(Debug, Default)]
@@ -20,8 +18,10 @@ pub(crate) struct GroupView {
     pub(crate) limit: Option<LimitSnapshot>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) cancelled: Option<Cancelled>,
+    /// The first piece of its queue.
+    pub(crate) queue: QueueWalk,
+    /// How many tasks are queued, once all pieces have been read.
     pub(crate) queued: usize,
-    pub(crate) tasks: Vec<QueuedTask>,
     /// Its last task has ended, and it takes no more.
     pub(crate) is_closed: bool,
     /// A part of it could not be read.
@@ -69,13 +69,3 @@ pub(crate) struct BatchView {
 /// The token of a group, as it describes itself.
 #[derive(Debug, Default)]
 pub(crate) struct TokenView(pub(crate) Option<CancelToken>);
-
-/// A task that has not begun.
-#[derive(Clone, Debug)]
-pub(crate) struct QueuedTask {
-    pub(crate) id: TaskId,
-    pub(crate) name: Option<Cow<'static, str>>,
-    pub(crate) location: &'static Location<'static>,
-    /// A call of `start` waits for it.
-    pub(crate) is_starting: bool,
-}

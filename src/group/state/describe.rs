@@ -2,6 +2,7 @@
 //! value.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::group_state::GroupState;
@@ -11,26 +12,42 @@ use crate::group::erased::ErasedTask;
 use crate::group::policy::Fatal;
 use crate::lanes::Describe;
 use crate::snapshot::{
-    BatchView, GroupView, LARGEST_LISTING, LimitSnapshot, LimitView, QueueView, QueuedTask,
-    TokenView,
+    BatchView, GroupView, LARGEST_LISTING, LimitSnapshot, LimitView, Place, QueueView, QueueWalk,
+    QueuedTask, TokenView,
 };
 use crate::stall::{ReportClaim, SpanView, StallView};
 use crate::trace::GroupTrace;
 
-/// Returns the first of `tasks` that no thread has claimed.
-fn queued<'a>(tasks: impl Iterator<Item = &'a ErasedTask>) -> Vec<QueuedTask> {
-    // Bounded, since the caller holds the lock of the queue.
-    let unclaimed = tasks.filter(|task| !task.is_claimed());
-    let listed = unclaimed.take(LARGEST_LISTING).map(|task| {
-        let identity = task.identity();
-        QueuedTask {
-            id: identity.id,
-            name: identity.name,
-            location: identity.location,
-            is_starting: task.is_starting(),
-        }
-    });
-    listed.collect()
+/// How far from its place an entry is looked for, in each direction. A worker takes at most a
+/// batch between two pieces, and few are given back.
+const SEARCH: usize = 1024;
+
+/// Describes a task that has not begun.
+fn described(task: &ErasedTask) -> QueuedTask {
+    let identity = task.identity();
+    QueuedTask {
+        id: identity.id,
+        name: identity.name,
+        location: identity.location,
+        is_starting: task.is_starting(),
+    }
+}
+
+/// Returns where `place` is now: the entry before it may have moved. Returns none if that entry is
+/// gone.
+fn found_again(place: Place, list: &VecDeque<ErasedTask>) -> Option<usize> {
+    let is_last = |at: &usize| {
+        list.get(*at)
+            .is_some_and(|task| task.address() == place.last)
+    };
+    if place.index == 0 {
+        return Some(0);
+    }
+
+    // Mostly it has not moved. Tasks are taken from the front more often than given back there.
+    let before = (0..place.index.min(list.len())).rev().take(SEARCH);
+    let behind = (place.index..list.len()).take(SEARCH);
+    before.chain(behind).find(is_last).map(|at| at + 1)
 }
 
 impl Describe for GroupState {
@@ -56,6 +73,14 @@ impl Describe for GroupState {
         }
         if let Some(view) = into.downcast_mut::<QueueView>() {
             return self.describe_queue(view);
+        }
+
+        if let Some(walk) = into.downcast_mut::<QueueWalk>() {
+            match self.queue.try_lock() {
+                Some(queue) => queue.read_piece(walk),
+                None => walk.is_busy = true,
+            }
+            return;
         }
 
         if let Some(view) = into.downcast_mut::<GroupView>() {
@@ -88,16 +113,7 @@ impl GroupState {
         };
         view.limit = self.permits_of(&queue);
         view.is_closed = queue.closed;
-        view.tasks = queued(queue.tasks.iter().chain(&queue.daemons));
-
-        // The queue also holds tasks that a joiner has claimed. A short one is counted without
-        // them.
-        let length = queue.tasks.len() + queue.daemons.len();
-        view.queued = if length > LARGEST_LISTING {
-            length
-        } else {
-            view.tasks.len()
-        };
+        queue.read_piece(&mut view.queue);
     }
 
     fn permits_of(&self, queue: &TaskQueue) -> Option<LimitSnapshot> {
@@ -137,6 +153,54 @@ impl GroupState {
     }
 }
 
+impl TaskQueue {
+    /// Reads the next piece of the queue. A claimed task may still have an entry, and is not
+    /// queued.
+    pub(super) fn read_piece(&self, walk: &mut QueueWalk) {
+        let lists = [&self.tasks, &self.daemons];
+        let moved_to = |place: Place| Some((place, found_again(place, lists[place.list])?));
+        let entries = self.tasks.len() + self.daemons.len();
+        let Some((mut place, index)) = walk.place().and_then(moved_to).or_else(|| {
+            let is_started = walk.start(entries);
+            is_started.then_some((Place::default(), 0))
+        }) else {
+            return;
+        };
+        walk.is_busy = false;
+        place.index = index;
+
+        // Bounded, since the lock of the queue is held.
+        let mut unread = walk.piece();
+        while unread != 0 {
+            let list = lists[place.list];
+            let piece = list.range(place.index..).take(unread);
+            let mut read = 0;
+            for task in piece {
+                read += 1;
+                place.last = task.address();
+                if !task.is_claimed() {
+                    walk.count(|| described(task));
+                }
+            }
+
+            place.index += read;
+            walk.go_on(place, read);
+            unread -= read;
+            if unread == 0 {
+                break;
+            }
+            if place.list + 1 == lists.len() {
+                // Entries were taken meanwhile.
+                return walk.end();
+            }
+            place = Place {
+                list: place.list + 1,
+                ..Place::default()
+            };
+        }
+    }
+}
+
 impl Describe for TaskBatch {
     fn describe(&self, into: &mut dyn Any) {
         let Some(view) = into.downcast_mut::<BatchView>() else {
@@ -147,6 +211,7 @@ impl Describe for TaskBatch {
             return;
         };
         view.group = self.state.node().id().0;
-        view.tasks = queued(batch.tasks.iter());
+        let unclaimed = batch.tasks.iter().filter(|task| !task.is_claimed());
+        view.tasks = unclaimed.take(LARGEST_LISTING).map(described).collect();
     }
 }

@@ -12,7 +12,7 @@ use super::queue::{TakenTask, TaskQueue};
 use super::worker_loop::TaskBatch;
 use crate::group::permit_wait::PermitWait;
 use crate::lanes::Describe;
-use crate::snapshot::QueueView;
+use crate::snapshot::{QueueView, QueueWalk};
 use crate::workers::LocalBatch;
 use crate::{TaskGroup, TaskStatus};
 
@@ -157,6 +157,70 @@ fn the_queue_is_shown_without_tasks_that_are_claimed_or_about_to_be() {
         let mut view = QueueView::default();
         state.describe(&mut view);
         assert!(view.is_busy);
+    });
+}
+
+#[test]
+fn a_walk_over_a_queue_finds_its_place_again() {
+    const TASKS: usize = 1_000;
+    with_all_permits_held(1, |g, state| {
+        let tasks = [(); TASKS].map(|()| g.spawn(|| Ok(())));
+        let begun = || {
+            let mut walk = QueueWalk::default();
+            state.describe(&mut walk);
+            assert!(walk.is_unfinished() && !walk.is_busy);
+            walk
+        };
+        let finished = |mut walk: QueueWalk| {
+            while walk.is_unfinished() {
+                state.describe(&mut walk);
+                assert!(!walk.is_busy);
+            }
+            let listed: HashSet<_> = walk.tasks.iter().map(|task| task.id).collect();
+            assert_eq!(listed.len(), 256);
+            walk.queued()
+        };
+        assert_eq!(finished(begun()), TASKS);
+
+        // Tasks are taken behind the walk, and given back: each is counted as it was read.
+        let mut walk = begun();
+        let taken: Vec<_> = state.queue.lock().tasks.drain(..50).collect();
+        state.describe(&mut walk);
+        for task in taken.into_iter().rev() {
+            state.queue.lock().tasks.push_front(task);
+        }
+        assert_eq!(finished(walk), TASKS);
+
+        // Those that are cancelled before they are read are not counted.
+        let walk = begun();
+        tasks[500..600].iter().for_each(|task| task.cancel());
+        let all = TASKS - 100;
+        assert_eq!(finished(walk), all);
+        assert_eq!(finished(begun()), all);
+
+        // It begins again where its place is gone, and gives up if that happens again and again.
+        let mut walk = begun();
+        let mut taken = Vec::new();
+        for round in 1..=4 {
+            let last = walk.place().expect("it has begun").index - 1;
+            taken.extend(state.queue.lock().tasks.remove(last));
+            state.describe(&mut walk);
+            assert_eq!(walk.is_busy, round == 4);
+            if round == 3 {
+                // Entries of claimed tasks that were not read count as well.
+                assert!((all - 3..=TASKS - 3).contains(&walk.queued()));
+            }
+        }
+        state.queue.lock().tasks.extend(taken);
+
+        // A queue that grows as fast as it is read is read up to the length of the begin.
+        let (mut walk, mut pieces) = (begun(), 1);
+        while walk.is_unfinished() {
+            (0..256).for_each(|_| drop(g.spawn(|| Ok(()))));
+            state.describe(&mut walk);
+            pieces += 1;
+        }
+        assert_eq!(pieces, TASKS.div_ceil(256));
     });
 }
 
