@@ -7,6 +7,7 @@
 //! | the thread that cancels, or that opens a scope with a deadline | asks for a look (one read-modify-write, and seldom a lock) | no |
 //! | the timer's thread (`cancel::timer`) | looks: reads the groups that are open, keeps the list of those that stall, and submits jobs | no: it only tries locks |
 //! | the reporter, started for the first job | takes the snapshot, writes, calls hooks and the subscriber | yes |
+//! | a thread of an abort, started with the report before it | aborts, if the report takes too long | no |
 //! | the thread that ends a scope | leaves the list of open groups, then asks whether it was reported | no |
 //!
 //! A second reporter comes only while a hook, the subscriber or stderr keeps the first. It leaves

@@ -24,6 +24,7 @@ pub enum StallPolicy {
     /// error has been dropped. A panic of the body comes first, and the stall is logged with
     /// `tracing` at error level. So it is if the scope is opened in a destructor during a panic.
     Panic,
-    /// The process aborts after the first report.
+    /// The process aborts after the first report. A hook of [`on_stall`](crate::on_stall) or a
+    /// subscriber that blocks delays that for two seconds at most.
     Abort,
 }

@@ -23,6 +23,7 @@ trials![
     a_closed_stderr_loses_the_block_and_nothing_else,
     a_stderr_that_nothing_reads_keeps_no_task,
     the_abort_policy_aborts_after_the_report,
+    a_hook_that_blocks_delays_the_abort_but_does_not_prevent_it,
     a_process_that_was_stopped_gets_the_whole_delay_again,
     nothing_is_reported_while_a_debugger_has_the_process,
 ];
@@ -157,6 +158,41 @@ fn the_abort_policy_aborts_after_the_report() {
     );
     assert!(stderr.contains("scope `aborts`"), "{stderr}");
     assert!(stderr.contains("blocked in clock_nanosleep"), "{stderr}");
+}
+
+fn a_hook_that_blocks_delays_the_abort_but_does_not_prevent_it() {
+    const TEST: &str = "a_hook_that_blocks_delays_the_abort_but_does_not_prevent_it";
+    /// Much longer than a hook may delay the abort: the second report comes after that much more.
+    const DELAY: Duration = Duration::from_secs(8);
+    if is_child() {
+        let gate = Gate::default();
+        let _blocks = on_stall(move |_| {
+            println!("blocks");
+            gate.wait();
+        });
+        let _is_next = on_stall(|report| panic!("told of report {}", report.count()));
+        let builder = TaskGroup::builder().name("aborts").stall_after(DELAY);
+        let outcome = builder.stall_policy(StallPolicy::Abort).scope(|g| {
+            g.cancel();
+            thread::sleep(LONG);
+            Ok::<_, anyhow::Error>(())
+        });
+        panic!("it was not aborted: {outcome:?}");
+    }
+
+    let output = run_in_child(TEST);
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert_eq!(
+        output.status.signal(),
+        Some(Signal::SIGABRT as i32),
+        "{stderr}"
+    );
+    assert!(stdout.contains("blocks"), "{stdout}");
+    assert!(stderr.contains("has kept its report"), "{stderr}");
+    assert!(!stderr.contains("told of report"), "{stderr}");
 }
 
 fn a_process_that_was_stopped_gets_the_whole_delay_again() {

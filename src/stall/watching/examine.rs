@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::abort::abort_after;
 use super::advice::ForeignCalls;
 use super::followed::{self, Followed};
 use super::laggards::{self, FoundLaggard, Groups};
@@ -11,9 +12,7 @@ use super::view::{ReportClaim, SpanView};
 use super::{debugger, output};
 use crate::cancel::WorstLatencies;
 use crate::facade;
-use crate::facade::error_event;
 use crate::lanes;
-use crate::panics::log;
 use crate::snapshot::{GroupSnapshot, Snapshot, snapshot};
 use crate::stall::StallPolicy;
 use crate::trace::GroupSpan;
@@ -111,18 +110,16 @@ impl<'a> Examined<'a> {
         claimed.insert(0, head);
         followed::note_block(&claimed, head, count);
         let report = self.report(root, scope, &claimed, &found, count);
-        output::send(&report, &span_of(head));
+        let span = span_of(head);
+        let send = || output::send(&report, &span);
 
         // After the report, so that it is the last that the process says.
-        let mut claimed = claimed
-            .iter()
-            .filter_map(|number| self.followed.get(number));
+        let claimed = claimed.iter();
+        let mut claimed = claimed.filter_map(|number| self.followed.get(number));
         if claimed.any(|scope| scope.policy == StallPolicy::Abort) {
-            log(
-                || error_event!(location = %report.location(), "a stalled scope aborts the process"),
-            );
-            std::process::abort();
+            abort_after(&report, send);
         }
+        send();
     }
 
     /// Whether a block is due: the next about scopes that were reported before, or one that names

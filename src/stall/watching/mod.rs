@@ -1,5 +1,6 @@
 //! The watcher and the reporter: what follows stalled scopes, and tells of them.
 
+mod abort;
 mod advice;
 mod debugger;
 mod draw;
