@@ -31,6 +31,7 @@
 //! `expire`): a deadline has passed for all of its tree at once.
 
 use std::fmt;
+use std::panic::RefUnwindSafe;
 use std::sync::atomic::{AtomicU64 as PlainU64, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -80,6 +81,9 @@ pub(crate) struct Node {
     pub(super) inner: Mutex<NodeState>,
     _leaks: Track,
 }
+
+// A panic cannot leave a node in a wrong state: no user code runs under its lock (invariant 3).
+impl RefUnwindSafe for Node {}
 
 /// The role of a node, besides being cancelled. A box holds the data that few nodes have, since
 /// every scope makes a node.

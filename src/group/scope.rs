@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe};
 use std::sync::atomic::{AtomicBool as PlainBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -54,6 +54,9 @@ pub struct TaskGroup<'scope, 'env: 'scope, E = anyhow::Error> {
     pub(crate) scope: PhantomData<&'scope mut &'scope ()>,
     pub(crate) env: PhantomData<&'env mut &'env ()>,
 }
+
+// A panic cannot leave a group in a wrong state: no user code runs under its locks.
+impl<E> RefUnwindSafe for TaskGroup<'_, '_, E> {}
 
 impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
     /// Registers `hook`, which runs on the scope's thread after every task has ended.

@@ -29,6 +29,7 @@ use taskgroup::{
 fn send<T: Send>() {}
 fn sync<T: Sync>() {}
 fn unpin<T: Unpin>() {}
+fn unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
 
 macro_rules! all {
     ($($type:ty),* $(,)?) => {
@@ -45,9 +46,37 @@ type NotSync = Cell<u8>;
 
 #[test]
 fn ends_of_channels_are_unwind_safe() {
-    fn unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
     unwind_safe::<Sender<NotSync>>();
     unwind_safe::<Receiver<NotSync>>();
+}
+
+#[test]
+fn tokens_groups_and_handles_are_unwind_safe() {
+    fn shared_unwind_safe<T: RefUnwindSafe>() {}
+    unwind_safe::<CancelToken>();
+    unwind_safe::<CallbackGuard>();
+    unwind_safe::<CancelOnDrop>();
+    unwind_safe::<Builder>();
+    unwind_safe::<TaskHandle<'static, String>>();
+    unwind_safe::<TaskHandle<'static, NotSync>>();
+    // Like std's scope, which code has by reference only.
+    shared_unwind_safe::<TaskGroup<'static, 'static>>();
+    shared_unwind_safe::<TaskGroup<'static, 'static, io::Error>>();
+}
+
+#[test]
+fn signals_and_cells_are_unwind_safe() {
+    unwind_safe::<Barrier>();
+    unwind_safe::<Condvar>();
+    unwind_safe::<Event>();
+    unwind_safe::<Latch>();
+    unwind_safe::<OnceCell<String>>();
+    unwind_safe::<OwnedPermit>();
+    unwind_safe::<Permit<'static>>();
+    unwind_safe::<Promise<String>>();
+    unwind_safe::<RateLimiter>();
+    unwind_safe::<Semaphore>();
+    unwind_safe::<WaitGroup>();
 }
 
 #[test]
@@ -179,7 +208,6 @@ fn channels_carry_messages_that_are_only_send() {
 fn children_are_shared_by_tasks() {
     use taskgroup::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Partial};
 
-    fn unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
     all![
         Command,
         Child,
@@ -195,7 +223,6 @@ fn children_are_shared_by_tasks() {
 #[cfg(all(unix, feature = "net"))]
 #[test]
 fn sockets_are_shared_by_tasks() {
-    fn unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
     all![
         TcpListener,
         TcpStream,
@@ -223,7 +250,6 @@ fn ends_of_pipes_and_streams_are_shared_by_tasks() {
     all![Cancellable<std::fs::File>, Lines<BufReader<PipeReader>>];
     unpin::<Lines<StdinLock<'static>>>();
 
-    fn unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
     unwind_safe::<PipeReader>();
     unwind_safe::<PipeWriter>();
     unwind_safe::<Fifo>();

@@ -1,7 +1,7 @@
 //! The handle of a task.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,11 @@ pub struct TaskHandle<'scope, T> {
     /// None once the result has been taken.
     task: Option<JoinableTask<'scope, T>>,
 }
+
+// A panic cannot leave a task in a wrong state: no user code runs under its lock. The handle gives
+// out no reference to the result, only the result.
+impl<T> UnwindSafe for TaskHandle<'_, T> {}
+impl<T> RefUnwindSafe for TaskHandle<'_, T> {}
 
 impl<'scope, T> TaskHandle<'scope, T> {
     pub(crate) fn new(task: CountedRef<impl Joinable<'scope, T> + 'scope>) -> Self {
