@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::io::FdFlags;
@@ -37,109 +37,6 @@ fn put(socket: &UnixStream, byte: u8) {
 
 fn is_a_cancel(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Other && Cancelled::find(error).is_some()
-}
-
-/// How many races a test runs. The variable asks for more than each run of the tests has time
-/// for.
-fn races() -> u64 {
-    let asked = std::env::var("TASKGROUP_RACES").ok();
-    asked.map_or(5_000, |races| races.parse().expect("a number of races"))
-}
-
-/// Spins for a while that differs from race to race, so that the steps of two threads meet at
-/// all places.
-fn stagger(race: u64) {
-    let turns = race.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 55;
-    (0..turns).for_each(|_| std::hint::spin_loop());
-}
-
-/// In each race a byte comes and a cancel comes, at the same time. The byte is taken or stays,
-/// and no wait outlasts its cancel: a wake-up that were lost would hang this test.
-#[test]
-fn a_cancel_races_with_a_byte_and_neither_is_lost() {
-    let (near, far) = UnixStream::pair().expect("there are descriptors left");
-    let races = races();
-    let (begun, ended) = (AtomicU64::new(0), AtomicU64::new(0));
-    let current = std::sync::Mutex::new(CancelToken::new());
-    let mut taken = 0;
-
-    thread::scope(|threads| {
-        threads.spawn(|| {
-            for race in 1..=races {
-                while begun.load(Ordering::Acquire) < race {
-                    std::hint::spin_loop();
-                    // On one core the other thread has to run.
-                    thread::yield_now();
-                }
-                let token = current.lock().expect("no thread panics").clone();
-                stagger(race);
-
-                // Both orders, since the waiting thread looks at the two in an order of its own.
-                if race % 2 == 0 {
-                    put(&far, race as u8);
-                    token.cancel();
-                } else {
-                    token.cancel();
-                    put(&far, race as u8);
-                }
-                ended.store(race, Ordering::Release);
-            }
-        });
-
-        for race in 1..=races {
-            let token = CancelToken::new();
-
-            // The lock is free again before the race begins.
-            *current.lock().expect("no thread panics") = token.clone();
-
-            // Release: the other thread finds the token of this race.
-            begun.store(race, Ordering::Release);
-            let first = token.run(|| take(&near));
-
-            taken += u64::from(first.is_ok());
-
-            // Outside the cancelled scope the byte is there, if it was not taken.
-            let byte = first.or_else(|error| {
-                assert!(is_a_cancel(&error), "{error:?}");
-                take(&near)
-            });
-            assert_eq!(byte.expect("nothing is cancelled here"), race as u8);
-
-            // A cancel that came late must not meet the next race.
-            while ended.load(Ordering::Acquire) < race {
-                thread::yield_now();
-            }
-        }
-    });
-    assert!(taken <= races);
-}
-
-/// The late wake of an inner scope is drained in the outer scope, which sees its own cancel.
-#[test]
-fn a_late_wake_does_not_hide_the_next_cancel() {
-    let (near, _far) = UnixStream::pair().expect("there are descriptors left");
-    for race in 0..races() / 4 {
-        let (inner, outer) = (CancelToken::new(), CancelToken::new());
-
-        thread::scope(|threads| {
-            let canceller = threads.spawn(|| {
-                stagger(race);
-                inner.cancel();
-                // So that the wake of the first may come before, during or after the second wait.
-                stagger(race / 3);
-                outer.cancel();
-            });
-
-            let ended = outer.run(|| {
-                let first = inner.run(|| take(&near));
-                assert!(first.is_err_and(|error| is_a_cancel(&error)));
-                // No byte ever comes: only the second cancel ends this.
-                take(&near)
-            });
-            assert!(ended.is_err_and(|error| is_a_cancel(&error)));
-            canceller.join().expect("the cancelling thread ends");
-        });
-    }
 }
 
 /// The wake of a wait that has ended is drained, so the next wait sleeps.

@@ -167,28 +167,6 @@ fn one_of_many_acceptors_gets_the_connection_and_the_others_sleep_on() {
 }
 
 #[test]
-fn a_connection_against_a_cancel_is_returned_or_stays_for_the_next() {
-    let (listener, address) = listener();
-    for round in 0..300 {
-        let token = CancelToken::new();
-        let accepted = thread::scope(|threads| {
-            let client = threads.spawn(|| TcpStream::connect(address).unwrap());
-            threads.spawn(|| token.cancel());
-            let accepted = token.run(|| listener.accept());
-            (accepted, client.join().unwrap())
-        });
-        let (peer, client) = match accepted {
-            (Ok((_, peer)), client) => (peer, client),
-            (cut, client) => {
-                the_cancel(cut);
-                (listener.accept().unwrap().1, client)
-            }
-        };
-        assert_eq!(peer, client.local_addr().unwrap(), "round {round}");
-    }
-}
-
-#[test]
 fn the_items_of_an_iteration_can_be_collected() {
     let (listener, address) = listener();
     let _client = TcpStream::connect(address).unwrap();

@@ -381,25 +381,6 @@ fn of_many_readers_one_gets_the_byte_and_a_cancel_wakes_the_others() {
 }
 
 #[test]
-fn a_read_against_a_cancel_returns_the_byte_or_leaves_it() {
-    let (here, there) = pair();
-    for round in 0..500_u32 {
-        let token = CancelToken::new();
-        let (byte, mut buf) = ([round as u8], [0]);
-        let read = thread::scope(|threads| {
-            threads.spawn(|| (&there).write_all(&byte).unwrap());
-            threads.spawn(|| token.cancel());
-            token.run(|| (&here).read(&mut buf))
-        });
-        if read.is_err() {
-            the_cancel(read);
-            assert_eq!((&here).read(&mut buf).unwrap(), 1, "round {round}");
-        }
-        assert_eq!(buf, byte, "round {round}");
-    }
-}
-
-#[test]
 fn a_stream_goes_to_std_and_back() {
     let (here, there) = pair();
     let std: std::net::TcpStream = here.into();
