@@ -131,6 +131,22 @@ pub enum TryRecvError {
 /// let received = receiver.recv_timeout(Duration::from_millis(1));
 /// assert!(matches!(received, Err(RecvTimeoutError::Timeout)));
 /// ```
+///
+/// `?` turns a [`RecvError`] into it, for code that waits without a limit in some cases:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use taskgroup::channel::{Receiver, RecvTimeoutError};
+/// fn next(from: &Receiver<u32>, limit: Option<Duration>) -> Result<u32, RecvTimeoutError> {
+///     match limit {
+///         Some(limit) => from.recv_timeout(limit),
+///         None => Ok(from.recv()?),
+///     }
+/// }
+/// # let (sender, receiver) = taskgroup::channel::unbounded();
+/// # sender.send(7).unwrap();
+/// # assert_eq!(next(&receiver, None), Ok(7));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvTimeoutError {
@@ -220,6 +236,45 @@ impl<T> SendTimeoutError<T> {
             SendTimeoutError::Cancelled(message, _)
             | SendTimeoutError::Timeout(message)
             | SendTimeoutError::Disconnected(message, _) => message,
+        }
+    }
+}
+
+// A plain `send` or `recv` fails for fewer reasons than the other calls, so its error converts into
+// theirs.
+
+impl<T> From<SendError<T>> for TrySendError<T> {
+    fn from(error: SendError<T>) -> Self {
+        match error {
+            SendError::Cancelled(message, why) => TrySendError::Cancelled(message, why),
+            SendError::Disconnected(message, why) => TrySendError::Disconnected(message, why),
+        }
+    }
+}
+
+impl<T> From<SendError<T>> for SendTimeoutError<T> {
+    fn from(error: SendError<T>) -> Self {
+        match error {
+            SendError::Cancelled(message, why) => SendTimeoutError::Cancelled(message, why),
+            SendError::Disconnected(message, why) => SendTimeoutError::Disconnected(message, why),
+        }
+    }
+}
+
+impl From<RecvError> for TryRecvError {
+    fn from(error: RecvError) -> Self {
+        match error {
+            RecvError::Cancelled(why) => TryRecvError::Cancelled(why),
+            RecvError::Disconnected(why) => TryRecvError::Disconnected(why),
+        }
+    }
+}
+
+impl From<RecvError> for RecvTimeoutError {
+    fn from(error: RecvError) -> Self {
+        match error {
+            RecvError::Cancelled(why) => RecvTimeoutError::Cancelled(why),
+            RecvError::Disconnected(why) => RecvTimeoutError::Disconnected(why),
         }
     }
 }

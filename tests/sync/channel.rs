@@ -385,6 +385,29 @@ fn outside_of_any_scope_a_channel_works_like_the_one_of_std() {
 }
 
 #[test]
+fn errors_of_plain_calls_become_those_of_other_calls() {
+    let (sender, receiver) = (bounded(1).0, unbounded::<u32>().1);
+    let same = || {
+        let sent = || sender.send(1).unwrap_err();
+        assert_eq!(TrySendError::from(sent()), sender.try_send(1).unwrap_err());
+        let timed = sender.send_timeout(1, SHORT).unwrap_err();
+        assert_eq!(SendTimeoutError::from(sent()), timed);
+
+        let received = || receiver.recv().unwrap_err();
+        let tried = receiver.try_recv().unwrap_err();
+        assert_eq!(TryRecvError::from(received()), tried);
+        let timed = receiver.recv_timeout(SHORT).unwrap_err();
+        assert_eq!(RecvTimeoutError::from(received()), timed);
+        sent()
+    };
+    assert!(matches!(same(), SendError::Disconnected(1, _)));
+
+    let token = CancelToken::new();
+    token.cancel();
+    assert!(matches!(token.run(same), SendError::Cancelled(1, _)));
+}
+
+#[test]
 fn a_channel_shows_how_full_it_is() -> anyhow::Result<()> {
     let (bounded, _receiver) = bounded(7);
     bounded.send(1)?;
