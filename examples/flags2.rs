@@ -153,7 +153,7 @@ fn save(url: &str, path: &Path) -> anyhow::Result<Download> {
 }
 
 impl Tally {
-    fn count(&mut self, result: Result<(&str, Download), Failure<anyhow::Error>>, verbose: bool) {
+    fn count(&mut self, result: Result<(&str, Download), Failure>, verbose: bool) {
         let (count, line) = match result {
             Ok((code, Download::Saved)) => (&mut self.saved, format!("{code} saved")),
             Ok((code, Download::NotFound)) => (&mut self.not_found, format!("{code} not found")),

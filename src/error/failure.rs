@@ -42,7 +42,7 @@ pub use kind::FailureKind;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Failure<E> {
+pub struct Failure<E = anyhow::Error> {
     origin: Origin,
     kind: FailureKind<E>,
     when: FailedWhen,

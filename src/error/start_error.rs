@@ -29,7 +29,7 @@ use crate::cancel::Cancelled;
 /// # }
 /// ```
 #[non_exhaustive]
-pub enum StartError<E> {
+pub enum StartError<E = anyhow::Error> {
     /// The wait for the task was cancelled.
     Cancelled(Cancelled),
     /// The task failed before it was ready. The failure belongs to the caller and does not fail the

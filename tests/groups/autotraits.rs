@@ -87,8 +87,8 @@ fn errors_travel_between_threads() {
         GroupError,
         GroupError<io::Error>,
         GroupError<GroupError>,
-        Failure<anyhow::Error>,
-        FailureKind<anyhow::Error>,
+        Failure,
+        FailureKind,
         PanicPayload,
         SpawnErrorKind,
         SpawnError<fn()>,
@@ -102,7 +102,7 @@ fn errors_fit_into_boxes_and_anyhow() {
     error::<Cancelled>();
     error::<GroupError>();
     error::<GroupError<io::Error>>();
-    error::<Failure<anyhow::Error>>();
+    error::<Failure>();
     error::<SpawnError<fn()>>();
 }
 
@@ -118,7 +118,7 @@ fn groups_and_handles_are_shared_by_tasks() {
     ];
     send::<TaskHandle<'static, NotSync>>();
     unpin::<TaskHandle<'static, NotSync>>();
-    send::<TaskHandle<'static, Result<NotSync, Failure<anyhow::Error>>>>();
+    send::<TaskHandle<'static, Result<NotSync, Failure>>>();
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn iterations_travel_between_threads() {
         MapUnordered<'static, Items, String>,
         CancellableIter<Items>,
         Ready<String>,
-        StartError<anyhow::Error>,
+        StartError,
     ];
     send::<Map<'static, Items, NotSync>>();
     send::<Ready<NotSync>>();

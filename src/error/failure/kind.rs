@@ -22,7 +22,7 @@ use crate::panics::PanicPayload;
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum FailureKind<E> {
+pub enum FailureKind<E = anyhow::Error> {
     /// It returned an error.
     Error(E),
     /// It panicked.
