@@ -14,7 +14,7 @@ use super::support::{here, must_see, saw};
 use super::{Model, Watched};
 use crate::cancel::context;
 use crate::facade::{self, AtomicU32, Ordering, Unparker, Waker};
-use crate::waiting::{OnCancel, Polled, Slot, WaitKind, Woken};
+use crate::waiting::{KnownPatience, OnCancel, Polled, READS_WAIT, Slot, WaitKind, Woken};
 use crate::{CancelToken, Cancelled};
 
 pub(super) const MODELS: &[Model] = &[
@@ -38,6 +38,26 @@ pub(super) const MODELS: &[Model] = &[
         Exhaustive,
         "deadlock",
         "a cancel that does not wake the waker leaves the thread in the kernel"
+    ),
+    holds!(
+        readiness_limit_races_with_the_question,
+        Exhaustive,
+        Exhaustive,
+        "that a socket has no limit is not remembered beyond the moment at which one is set"
+    ),
+    breaks!(
+        broken_readiness_answer_is_kept_after_a_change,
+        "answer-is-kept-after-a-change" in readiness_limit_races_with_the_question,
+        Exhaustive,
+        "the limit was overlooked",
+        "an answer that is kept whatever came meanwhile hides the limit"
+    ),
+    breaks!(
+        broken_readiness_change_is_not_counted,
+        "change-is-not-counted" in readiness_limit_races_with_the_question,
+        Exhaustive,
+        "the limit was overlooked",
+        "a change that only takes the answers away lets an old answer come after it"
     ),
     holds!(
         readiness_deadline_races_with_entry,
@@ -140,6 +160,32 @@ fn readiness_cancel_races_with_entry() {
     );
     shared.1.read();
     canceller.join().unwrap();
+}
+
+fn readiness_limit_races_with_the_question() {
+    must_see(["asked before", "asked after"]);
+    // The option of the system. Relaxed: the weakest that a system could do.
+    let socket = Arc::new((KnownPatience::default(), AtomicU32::new(0)));
+    let has_none = |limit: &AtomicU32| Ok(limit.load(Ordering::Relaxed) == 0);
+    let setter = thread::spawn({
+        let socket = socket.clone();
+        move || {
+            socket.1.store(1, Ordering::Relaxed);
+            socket.0.note_change();
+        }
+    });
+
+    let (known, limit) = &*socket;
+    let waits = known
+        .waits_for_ever(READS_WAIT, || has_none(limit))
+        .unwrap();
+    saw(if waits { "asked before" } else { "asked after" });
+    setter.join().unwrap();
+    assert!(!known.is_known(READS_WAIT), "the limit was overlooked");
+    let waits = known
+        .waits_for_ever(READS_WAIT, || has_none(limit))
+        .unwrap();
+    assert!(!waits, "the limit was overlooked");
 }
 
 fn readiness_deadline_races_with_entry() {

@@ -10,19 +10,27 @@ use rustix::net::{SocketAddrAny, SocketAddrUnix};
 use super::socket::{self, Take, patience, unless_cancelled};
 use crate::cancel::context;
 use crate::readiness::{Interest, Patience, Pauses, Watched, poll, retry};
-use crate::waiting::WaitKind;
+use crate::waiting::{KnownPatience, WaitKind};
 
 /// A datagram socket for the length of a call.
 ///
 /// An empty datagram is a datagram, so `Ok(0)` is not an end.
 #[derive(Clone, Copy)]
-pub(super) struct Datagrams<'s>(pub(super) BorrowedFd<'s>);
+pub(super) struct Datagrams<'s> {
+    fd: BorrowedFd<'s>,
+    known: &'s KnownPatience,
+}
 
-impl Datagrams<'_> {
+impl<'s> Datagrams<'s> {
+    #[inline]
+    pub(super) fn new(fd: BorrowedFd<'s>, known: &'s KnownPatience) -> Self {
+        Datagrams { fd, known }
+    }
+
     #[inline]
     #[track_caller]
     pub(super) fn receive(self, buf: &mut [u8], take: Take) -> io::Result<usize> {
-        self.when_there(|| socket::receive(self.0, buf, take))
+        self.when_there(|| socket::receive(self.fd, buf, take))
     }
 
     #[track_caller]
@@ -31,17 +39,17 @@ impl Datagrams<'_> {
         buf: &mut [u8],
         take: Take,
     ) -> io::Result<(usize, Option<SocketAddrAny>)> {
-        self.when_there(|| socket::receive_from(self.0, buf, take))
+        self.when_there(|| socket::receive_from(self.fd, buf, take))
     }
 
     #[inline]
     #[track_caller]
     fn when_there<T>(self, receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         // Asked only if nothing is there: see `retry`.
-        let patience = || patience(self.0, Interest::Read);
+        let patience = || patience(self.fd, self.known, Interest::Read);
         retry(
             WaitKind::DatagramReceive,
-            self.0,
+            self.fd,
             Interest::Read,
             patience,
             receive,
@@ -52,21 +60,21 @@ impl Datagrams<'_> {
     #[inline]
     #[track_caller]
     pub(super) fn send(self, buf: &[u8]) -> io::Result<usize> {
-        self.when_room(|| socket::send(self.0, buf))
+        self.when_room(|| socket::send(self.fd, buf))
     }
 
     #[track_caller]
     pub(super) fn send_to(self, buf: &[u8], to: &SocketAddr) -> io::Result<usize> {
-        self.when_room(|| socket::send_to(self.0, buf, to))
+        self.when_room(|| socket::send_to(self.fd, buf, to))
     }
 
     #[inline]
     #[track_caller]
     fn when_room(self, send: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-        let patience = || patience(self.0, Interest::Write);
+        let patience = || patience(self.fd, self.known, Interest::Write);
         retry(
             WaitKind::DatagramSend,
-            self.0,
+            self.fd,
             Interest::Write,
             patience,
             send,
@@ -82,7 +90,7 @@ impl Datagrams<'_> {
     #[track_caller]
     pub(super) fn send_to_unix(self, buf: &[u8], to: &SocketAddrUnix) -> io::Result<usize> {
         context::check()?;
-        let send = || match socket::send_to(self.0, buf, to) {
+        let send = || match socket::send_to(self.fd, buf, to) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ControlFlow::Continue(error),
             done => ControlFlow::Break(done.map_err(unless_cancelled)),
         };
@@ -92,7 +100,7 @@ impl Datagrams<'_> {
         };
 
         // Asked only now: a send that finds room pays nothing for it.
-        let limit = match patience(self.0, Interest::Write)? {
+        let limit = match patience(self.fd, self.known, Interest::Write)? {
             Patience::None => return Err(no_room),
             Patience::Until(limit) => Some(limit),
             Patience::Forever => None,
@@ -100,7 +108,7 @@ impl Datagrams<'_> {
 
         let mut pauses = Pauses::short(WaitKind::DatagramSend);
         loop {
-            let watched = &mut [Watched::new(self.0, Interest::Write)];
+            let watched = &mut [Watched::new(self.fd, Interest::Write)];
             let is_in_time = poll(WaitKind::DatagramSend, watched, limit)?;
 
             // Also at the limit: room may have come in the last moment.

@@ -3,11 +3,13 @@
 /// Defines methods of std's type that never block, by a call of the method of that name. Each gets
 /// a last paragraph that points to std's.
 macro_rules! like_std {
+    // `then` names a method that is called after that of std.
     (
         impl $type:ident = $std:literal {
             $(
                 $(#[$attribute:meta])*
-                fn $name:ident(&self $(, $arg:ident: $arg_type:ty)*) -> $result:ty;
+                fn $name:ident(&self $(, $arg:ident: $arg_type:ty)*) -> $result:ty
+                    $(, then $then:ident)?;
             )*
         }
     ) => {
@@ -19,25 +21,38 @@ macro_rules! like_std {
                     "), with its errors."
                 )]
                 pub fn $name(&self $(, $arg: $arg_type)*) -> $result {
-                    self.socket.$name($($arg),*)
+                    $crate::net::like_std::like_std!(
+                        @call self.socket.$name($($arg),*) $(, self.$then())?
+                    )
                 }
             )*
         }
     };
+    (@call $call:expr) => {
+        $call
+    };
+    (@call $call:expr, $then:expr) => {{
+        let result = $call;
+        $then;
+        result
+    }};
 }
 pub(super) use like_std;
 
-/// Implements access to the descriptor, its surrender, and the `Debug` of std's type.
+/// Implements access to the descriptor, its surrender, and the `Debug` of std's type. `first` names
+/// a method that is called before the descriptor is shown.
 macro_rules! descriptor {
-    ($type:ty) => {
+    ($type:ty $(, first $first:ident)?) => {
         impl std::os::fd::AsFd for $type {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                $(self.$first();)?
                 self.socket.as_fd()
             }
         }
 
         impl std::os::fd::AsRawFd for $type {
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                $(self.$first();)?
                 self.socket.as_raw_fd()
             }
         }
@@ -58,8 +73,8 @@ macro_rules! descriptor {
 }
 pub(super) use descriptor;
 
-/// Implements the conversions from a descriptor, and back into std's type and a descriptor. `From`
-/// std's type is the type's own.
+/// Implements the conversions from a descriptor, and back into std's type and a descriptor. The
+/// method `share` of the type is told of the way back. `From` std's type is the type's own.
 macro_rules! conversions {
     ($type:ty, $std:ty $(, #[$into_std:meta])*) => {
         /// Nothing of the socket changes.
@@ -73,6 +88,7 @@ macro_rules! conversions {
         $(#[$into_std])*
         impl From<$type> for $std {
             fn from(ours: $type) -> Self {
+                ours.share();
                 ours.socket
             }
         }
@@ -80,6 +96,7 @@ macro_rules! conversions {
         /// The socket is as it was.
         impl From<$type> for std::os::fd::OwnedFd {
             fn from(ours: $type) -> Self {
+                ours.share();
                 ours.socket.into()
             }
         }
@@ -92,6 +109,23 @@ pub(super) use conversions;
 macro_rules! stream_type {
     ($stream:ident, $std:ty, $path:literal) => {
         impl $stream {
+            /// Returns the stream of a socket that only the caller has.
+            pub(super) fn of_own(socket: $std) -> Self {
+                $stream {
+                    socket,
+                    state: std::sync::Arc::default(),
+                }
+            }
+
+            /// Notes that others may change the options of the socket from now on.
+            fn share(&self) {
+                self.state.known().share();
+            }
+
+            fn note_change(&self) {
+                self.state.known().note_change();
+            }
+
             #[inline]
             fn stream(&self) -> $crate::net::stream::Stream<'_> {
                 let fd = std::os::fd::AsFd::as_fd(&self.socket);
@@ -123,39 +157,40 @@ macro_rules! stream_type {
             impl $stream = $path {
                 /// Shuts the reading side, the writing side, or both. Calls of other threads wake.
                 fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()>;
+                /// Returns how long one read waits.
+                fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
+                /// Returns how long one write waits.
+                fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
                 /// Sets how long one read waits. After that time it fails with `WouldBlock`.
                 /// Without a limit, which is the default, it waits until data comes or the scope is
                 /// cancelled.
                 fn set_read_timeout(
                     &self,
                     limit: Option<std::time::Duration>
-                ) -> std::io::Result<()>;
+                ) -> std::io::Result<()>, then note_change;
                 /// Sets how long one write waits. After that time it fails with `WouldBlock`, or
                 /// returns how many bytes were written. There is no limit by default.
                 fn set_write_timeout(
                     &self,
                     limit: Option<std::time::Duration>
-                ) -> std::io::Result<()>;
-                /// Returns how long one read waits.
-                fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
-                /// Returns how long one write waits.
-                fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
+                ) -> std::io::Result<()>, then note_change;
                 /// Makes calls return `WouldBlock` instead of waiting, or wait again. Holds for all
                 /// handles of the connection.
-                fn set_nonblocking(&self, nonblocking: bool) -> std::io::Result<()>;
+                fn set_nonblocking(&self, nonblocking: bool) -> std::io::Result<()>,
+                    then note_change;
             }
         }
 
-        $crate::net::like_std::descriptor!($stream);
+        $crate::net::like_std::descriptor!($stream, first share);
         $crate::net::stream::read_and_write!($stream);
 
         /// Nothing of the connection changes.
         impl From<$std> for $stream {
             fn from(socket: $std) -> Self {
-                $stream {
-                    socket,
-                    state: std::sync::Arc::default(),
-                }
+                let stream = $stream::of_own(socket);
+                // The socket may have other handles.
+                stream.share();
+                stream
             }
         }
 
@@ -170,48 +205,71 @@ macro_rules! stream_type {
 }
 pub(super) use stream_type;
 
-/// Implements what all datagram sockets have in common, for a type with a `socket` of std's type.
+/// Implements what all datagram sockets have in common, for a type with a `socket` of std's type
+/// and what is `known` of it.
 macro_rules! datagram_type {
     ($sockets:ident, $std:ty, $path:literal) => {
         impl $sockets {
+            /// Returns the handle of a socket that only the caller has.
+            fn of_own(socket: $std) -> Self {
+                $sockets {
+                    socket,
+                    known: std::sync::Arc::default(),
+                }
+            }
+
+            /// Notes that others may change the options of the socket from now on.
+            fn share(&self) {
+                self.known.share();
+            }
+
+            fn note_change(&self) {
+                self.known.note_change();
+            }
+
             #[inline]
             fn datagrams(&self) -> $crate::net::datagram::Datagrams<'_> {
-                $crate::net::datagram::Datagrams(std::os::fd::AsFd::as_fd(&self.socket))
+                let fd = std::os::fd::AsFd::as_fd(&self.socket);
+                $crate::net::datagram::Datagrams::new(fd, &self.known)
             }
         }
 
         $crate::net::like_std::like_std! {
             impl $sockets = $path {
-                /// Sets how long one receipt waits. After that time it fails with `WouldBlock`.
-                /// There is no limit by default.
-                fn set_read_timeout(
-                    &self,
-                    limit: Option<std::time::Duration>
-                ) -> std::io::Result<()>;
-                /// Sets how long one send waits. After that time it fails with `WouldBlock`. There
-                /// is no limit by default.
-                fn set_write_timeout(
-                    &self,
-                    limit: Option<std::time::Duration>
-                ) -> std::io::Result<()>;
                 /// Returns how long one receipt waits.
                 fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
                 /// Returns how long one send waits.
                 fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
                 /// Takes the error that the system keeps for the socket, if there is one.
                 fn take_error(&self) -> std::io::Result<Option<std::io::Error>>;
+                /// Sets how long one receipt waits. After that time it fails with `WouldBlock`.
+                /// There is no limit by default.
+                fn set_read_timeout(
+                    &self,
+                    limit: Option<std::time::Duration>
+                ) -> std::io::Result<()>, then note_change;
+                /// Sets how long one send waits. After that time it fails with `WouldBlock`. There
+                /// is no limit by default.
+                fn set_write_timeout(
+                    &self,
+                    limit: Option<std::time::Duration>
+                ) -> std::io::Result<()>, then note_change;
                 /// Makes calls return `WouldBlock` instead of waiting, or wait again. Holds for all
                 /// handles of the socket.
-                fn set_nonblocking(&self, nonblocking: bool) -> std::io::Result<()>;
+                fn set_nonblocking(&self, nonblocking: bool) -> std::io::Result<()>,
+                    then note_change;
             }
         }
 
-        $crate::net::like_std::descriptor!($sockets);
+        $crate::net::like_std::descriptor!($sockets, first share);
 
         /// Nothing of the socket changes.
         impl From<$std> for $sockets {
             fn from(socket: $std) -> Self {
-                $sockets { socket }
+                let sockets = $sockets::of_own(socket);
+                // The socket may have other handles.
+                sockets.share();
+                sockets
             }
         }
 

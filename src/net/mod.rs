@@ -115,7 +115,8 @@
 
 // How a call waits. A call is tried first, in a form that cannot block, and waits for its
 // descriptor only if it would block (`readiness`). So a call that finds its data costs one system
-// call.
+// call. A read that will find nothing, by the reads before it, waits at once (`first_look`). The
+// options that limit a wait are asked for only where they can have changed (`KnownPatience`).
 //
 // Invariants:
 //
@@ -128,11 +129,12 @@
 // 4. A handle owns its descriptor and is borrowed by each call. So no call uses a descriptor that
 //    was closed: its number may be another socket's by now.
 //
-// Nothing here is locked. What clones share is in `StreamState` and `Listening`.
+// Nothing here is locked. What clones share is in `StreamState`, `KnownPatience` and `Listening`.
 
 mod addrs;
 mod connect;
 mod datagram;
+mod first_look;
 mod incoming;
 mod like_std;
 mod listening;

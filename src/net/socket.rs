@@ -15,6 +15,7 @@ use rustix::net::{
 use crate::cancel::context;
 use crate::error::TaskError;
 use crate::readiness::{Interest, Patience};
+use crate::waiting::{KnownPatience, READS_WAIT, WRITES_WAIT};
 
 /// How many buffers the system takes at once. std passes no more either.
 const MOST_BUFFERS: usize = 1024;
@@ -111,9 +112,27 @@ pub(super) fn at_once<'b, 'd>(bufs: &'b [IoSlice<'d>]) -> &'b [IoSlice<'d>] {
 }
 
 /// How long a call may wait for `fd`, by the options of the socket: the user's `set_nonblocking`
-/// and time limits, which may also have been set through another handle.
-pub(super) fn patience(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Patience> {
-    // Asked at each wait, and not kept: a clone of std's type may set it.
+/// and time limits, which may also have been set through another handle. That there is no limit is
+/// kept in `known`, as long as that is certain.
+pub(super) fn patience(
+    fd: BorrowedFd<'_>,
+    known: &KnownPatience,
+    interest: Interest,
+) -> io::Result<Patience> {
+    let bit = match interest {
+        Interest::Read => READS_WAIT,
+        Interest::Write => WRITES_WAIT,
+    };
+    let mut patience = Patience::Forever;
+    known.waits_for_ever(bit, || {
+        patience = patience_now(fd, interest)?;
+        Ok(patience == Patience::Forever)
+    })?;
+    Ok(patience)
+}
+
+/// Asks the system how long a call may wait for `fd`.
+fn patience_now(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Patience> {
     if rustix::fs::fcntl_getfl(fd)?.contains(OFlags::NONBLOCK) {
         return Ok(Patience::None);
     }

@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem;
 use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
 
 use super::socket::{self, Take, is_cancel, patience, unless_cancelled};
 use super::stream_state::StreamState;
 use crate::cancel::context;
 use crate::readiness::{Interest, retry};
-use crate::waiting::WaitKind;
+use crate::waiting::{READS_WAIT, WaitKind};
 
 /// A stream socket for the length of a call.
 #[derive(Clone, Copy)]
@@ -33,6 +36,16 @@ impl Room {
             Room::Some
         }
     }
+}
+
+/// What a read does first.
+#[derive(Clone, Copy)]
+enum First {
+    Looks,
+    /// It waits without a look.
+    Waits,
+    /// The first look or wait is over.
+    IsOver,
 }
 
 impl<'s> Stream<'s> {
@@ -67,8 +80,29 @@ impl<'s> Stream<'s> {
     /// has not found the end of the stream.
     #[inline]
     #[track_caller]
-    fn receive(self, room: Room, receive: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-        let patience = || patience(self.fd, Interest::Read);
+    fn receive(
+        self,
+        room: Room,
+        mut receive: impl FnMut() -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        // A read that may not wait, or not for ever, has to look.
+        let (known, first_look) = (self.state.known(), self.state.first_look());
+        let mut first = if known.is_known(READS_WAIT) && first_look.is_left_out() {
+            First::Waits
+        } else {
+            First::Looks
+        };
+        let receive = || match mem::replace(&mut first, First::IsOver) {
+            First::Waits => Err(Errno::AGAIN.into()),
+            First::Looks => {
+                let found = receive();
+                first_look.note(&found);
+                found
+            }
+            First::IsOver => receive(),
+        };
+
+        let patience = || patience(self.fd, known, Interest::Read);
         match retry(
             WaitKind::SocketRead,
             self.fd,
@@ -136,7 +170,7 @@ impl<'s> Stream<'s> {
         };
 
         // The time limit counts from the first wait, for the whole write.
-        let patience = || patience(self.fd, Interest::Write);
+        let patience = || patience(self.fd, self.state.known(), Interest::Write);
         let interest = Interest::Write;
         match retry(
             WaitKind::SocketWrite,

@@ -1,10 +1,12 @@
-//! The state that the clones of a stream share: how their calls ended.
+//! The state that the clones of a stream share: how their calls ended, and how they wait.
 
 use std::io;
 
+use super::first_look::FirstLook;
 use crate::cancel::Cancelled;
 use crate::error::{TaskError, broken_stream};
 use crate::facade::{AtomicU32, Once, Ordering};
+use crate::waiting::KnownPatience;
 
 /// The state that all clones of a stream share.
 //
@@ -19,9 +21,21 @@ use crate::facade::{AtomicU32, Once, Ordering};
 pub(super) struct StreamState {
     broken: Once<Cancelled>,
     kept: AtomicU32,
+    known: KnownPatience,
+    first_look: FirstLook,
 }
 
 impl StreamState {
+    #[inline]
+    pub(super) fn known(&self) -> &KnownPatience {
+        &self.known
+    }
+
+    #[inline]
+    pub(super) fn first_look(&self) -> &FirstLook {
+        &self.first_look
+    }
+
     /// Breaks the stream, if `error` is the cancel that cut a write.
     pub(super) fn break_if_cancel(&self, error: &io::Error) {
         if let Some(cancelled) = error.cancelled() {

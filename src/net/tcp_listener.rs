@@ -98,7 +98,7 @@ impl TcpListener {
         let (stream, peer) =
             self.listening
                 .accept_stream(WaitKind::Accept, self.socket.as_fd(), accept)?;
-        Ok((stream.into(), peer))
+        Ok((TcpStream::of_own(stream), peer))
     }
 }
 

@@ -140,7 +140,7 @@ impl TcpStream {
             SocketAddr::V6(_) => AddressFamily::INET6,
         };
         let socket = connect(family, address, patience)?;
-        Ok(std::net::TcpStream::from(socket).into())
+        Ok(Self::of_own(socket.into()))
     }
 
     /// Copies data into `buf` and leaves it in the stream. Like std's

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use super::addrs::ToSocketAddrs;
 use super::like_std::{datagram_type, like_std};
 use super::lookup::resolve;
 use super::socket::Take;
+use crate::waiting::KnownPatience;
 
 /// A UDP socket. Like std's [`UdpSocket`](std::net::UdpSocket), but its calls wake on a cancel.
 ///
@@ -26,6 +28,7 @@ use super::socket::Take;
 /// ```
 pub struct UdpSocket {
     socket: std::net::UdpSocket,
+    known: Arc<KnownPatience>,
 }
 
 impl UdpSocket {
@@ -47,7 +50,7 @@ impl UdpSocket {
     /// ```
     #[track_caller]
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<Self> {
-        Ok(std::net::UdpSocket::bind(&*resolve(addr)?)?.into())
+        Ok(Self::of_own(std::net::UdpSocket::bind(&*resolve(addr)?)?))
     }
 
     /// Sets the peer: `send` sends to it, and only its datagrams are received. Like std's
@@ -259,7 +262,10 @@ impl UdpSocket {
     /// # }
     /// ```
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(self.socket.try_clone()?.into())
+        Ok(UdpSocket {
+            socket: self.socket.try_clone()?,
+            known: self.known.clone(),
+        })
     }
 }
 

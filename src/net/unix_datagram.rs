@@ -4,11 +4,13 @@ use std::io;
 use std::net::Shutdown;
 use std::os::unix::net;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::UnixSocketAddr;
 use super::like_std::{datagram_type, like_std};
 use super::socket::Take;
 use super::unix_addr;
+use crate::waiting::KnownPatience;
 
 /// A Unix socket for datagrams. Like std's [`UnixDatagram`](std::os::unix::net::UnixDatagram), but
 /// its calls wake on a cancel.
@@ -28,6 +30,7 @@ use super::unix_addr;
 /// ```
 pub struct UnixDatagram {
     socket: net::UnixDatagram,
+    known: Arc<KnownPatience>,
 }
 
 impl UnixDatagram {
@@ -46,7 +49,7 @@ impl UnixDatagram {
     /// # }
     /// ```
     pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<Self> {
-        Ok(net::UnixDatagram::bind(path)?.into())
+        Ok(Self::of_own(net::UnixDatagram::bind(path)?))
     }
 
     /// Binds a socket to an address, which may be an abstract name. Like std's
@@ -67,7 +70,7 @@ impl UnixDatagram {
     /// # }
     /// ```
     pub fn bind_addr(address: &UnixSocketAddr) -> io::Result<Self> {
-        Ok(net::UnixDatagram::bind_addr(address)?.into())
+        Ok(Self::of_own(net::UnixDatagram::bind_addr(address)?))
     }
 
     /// Makes a socket without an address. Like std's
@@ -85,7 +88,7 @@ impl UnixDatagram {
     /// # }
     /// ```
     pub fn unbound() -> io::Result<Self> {
-        Ok(net::UnixDatagram::unbound()?.into())
+        Ok(Self::of_own(net::UnixDatagram::unbound()?))
     }
 
     /// Makes two sockets that are connected to each other. Like std's
@@ -103,7 +106,7 @@ impl UnixDatagram {
     /// ```
     pub fn pair() -> io::Result<(Self, Self)> {
         let (here, there) = net::UnixDatagram::pair()?;
-        Ok((here.into(), there.into()))
+        Ok((Self::of_own(here), Self::of_own(there)))
     }
 
     /// Sets the peer that `send` sends to, by its path. Like std's
@@ -271,7 +274,10 @@ impl UnixDatagram {
     /// # }
     /// ```
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(self.socket.try_clone()?.into())
+        Ok(UnixDatagram {
+            socket: self.socket.try_clone()?,
+            known: self.known.clone(),
+        })
     }
 }
 

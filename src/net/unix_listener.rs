@@ -107,7 +107,7 @@ impl UnixListener {
         let (stream, peer) =
             self.listening
                 .accept_stream(WaitKind::AcceptUnix, self.socket.as_fd(), accept)?;
-        Ok((stream.into(), peer))
+        Ok((UnixStream::of_own(stream), peer))
     }
 }
 

@@ -93,7 +93,7 @@ impl UnixStream {
     #[track_caller]
     fn connect_to(address: &SocketAddrUnix) -> io::Result<Self> {
         let socket = connect(AddressFamily::UNIX, address, Patience::Forever)?;
-        Ok(net::UnixStream::from(socket).into())
+        Ok(Self::of_own(socket.into()))
     }
 
     /// Makes two streams that are connected to each other. Like std's
@@ -111,7 +111,7 @@ impl UnixStream {
     /// ```
     pub fn pair() -> io::Result<(Self, Self)> {
         let (here, there) = net::UnixStream::pair()?;
-        Ok((here.into(), there.into()))
+        Ok((Self::of_own(here), Self::of_own(there)))
     }
 
     /// Returns another handle of the same connection. Like std's

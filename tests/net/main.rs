@@ -7,6 +7,7 @@ mod blocked;
 mod lookup;
 #[cfg(target_os = "linux")]
 mod many;
+mod options;
 #[cfg(target_os = "linux")]
 #[path = "../support/snapshots.rs"]
 mod snapshots;
