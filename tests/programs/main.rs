@@ -21,6 +21,7 @@
 //! | `run` | runs a program on the crate |
 //! | `ledger` | the record of a run: each event and its time |
 //! | `specification` | the outcomes that the meanings allow |
+//! | `observer` | looks at the tree, the counts and the waits meanwhile |
 //! | `shrink` | makes a failing program small |
 //!
 //! The programs run in child processes, so that a hang or an abort is found like any other
@@ -31,6 +32,7 @@
 
 mod grammar;
 mod ledger;
+mod observer;
 mod run;
 mod shrink;
 mod specification;
@@ -293,6 +295,7 @@ fn child(role: &str) {
         // A machine may forbid it; the programs are then run as in the other child.
         let _ = nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &one);
     }
+    let _observer = observer::Observer::begin();
     let size = size();
     let mut out = io::stdout();
     // The test's own line has no end yet.
