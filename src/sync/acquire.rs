@@ -62,7 +62,8 @@ impl Semaphore {
     /// Panics if this many permits can never be free, since the call would wait for ever. That is
     /// the case if `count` is more than [`MAX_PERMITS`](Self::MAX_PERMITS). It is also the case if
     /// `count` is more than the semaphore was created with. A semaphore that was created with no
-    /// permits, or to which permits were added, may get more, so the call waits there.
+    /// permits, or to which permits were added, may get more, so the call waits there. The call
+    /// checks the count first. So it panics in a cancelled scope and on a closed semaphore, too.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {

@@ -167,6 +167,22 @@ fn more_than_there_are_is_a_panic_and_not_a_hang() {
 }
 
 #[test]
+#[should_panic(expected = "4 permits can never be free")]
+fn more_than_there_are_is_a_panic_of_a_closed_semaphore_too() {
+    let semaphore = Semaphore::new(3);
+    semaphore.close();
+    let _ = semaphore.acquire_many(4);
+}
+
+#[test]
+#[should_panic(expected = "4 permits can never be free")]
+fn more_than_there_are_is_a_panic_in_a_cancelled_scope_too() {
+    let token = CancelToken::new();
+    token.cancel();
+    let _ = token.run(|| Semaphore::new(3).acquire_many(4).map(drop));
+}
+
+#[test]
 #[should_panic(expected = "can never be free: a semaphore has at most")]
 fn a_request_beyond_the_maximum_panics() {
     let _ = Semaphore::new(0).acquire_many(Semaphore::MAX_PERMITS + 1);
