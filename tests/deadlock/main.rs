@@ -4,6 +4,7 @@
 mod deadlocks;
 mod locks;
 mod moving;
+mod random;
 mod still;
 #[path = "../support/mod.rs"]
 mod support;
