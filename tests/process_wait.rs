@@ -159,7 +159,7 @@ fn the_end_of_a_child_races_with_a_cancel() {
             });
             start.wait();
             drop(stdin);
-            (0..race * 37 % 4000).for_each(|_| std::hint::spin_loop());
+            (0..race * 977 % 20_000).for_each(|_| std::hint::spin_loop());
             token.cancel();
             waiter.join().unwrap()
         });
