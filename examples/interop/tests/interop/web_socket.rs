@@ -92,6 +92,22 @@ fn a_send_to_a_peer_that_does_not_read_ends_and_breaks_the_connection() {
 }
 
 #[test]
+fn a_send_that_was_cut_before_its_first_byte_goes_out_with_the_next() {
+    let _watch = watch();
+    let (mut client, mut server) = pair();
+    let token = CancelToken::new();
+    token.cancel();
+    let cut = token.run(|| client.send(Message::text("first")));
+    assert_cancel(&cut.unwrap_err().into());
+
+    // tungstenite has kept the message, so a second send of it would send it twice.
+    client.send(Message::text("second")).unwrap();
+    for text in ["first", "second"] {
+        assert_eq!(server.read().unwrap(), Message::text(text));
+    }
+}
+
+#[test]
 fn a_goodbye_in_a_shield_reaches_the_peer_after_a_cancel() {
     let _watch = watch();
     let (mut client, mut server) = pair();
