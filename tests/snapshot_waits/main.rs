@@ -45,11 +45,12 @@ fn waits<T>(what: &str, line: u32, block: impl FnOnce() -> T + Send) -> TaskSnap
         });
         let seen = until(|seen| {
             let task = seen.tasks().find(|task| is_there(task))?;
-            // A group that opens between the look at the groups and the look at the wait is not
-            // named yet.
+            // A group that opens between the look at the groups and the look at the wait is there
+            // without what it says of itself.
             let group = task.waits()?.group();
-            let is_named = |group| seen.all_groups().any(|named| named.id() == group);
-            group.is_none_or(is_named).then(|| task.clone())
+            let mut groups = seen.all_groups().filter(|seen| !seen.policy().is_empty());
+            let mut is_read = |group| groups.any(|read| read.id() == group);
+            group.is_none_or(&mut is_read).then(|| task.clone())
         });
         assert_eq!(seen.state(), TaskState::Waiting);
         assert!(seen.to_string().contains(what), "{seen}");
