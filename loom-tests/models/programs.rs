@@ -63,6 +63,7 @@ const SIZE: Size = Size {
         | grammar::STREAMS
         | grammar::SCOPES
         | grammar::IO
+        | grammar::MEETINGS
         | grammar::BINDINGS),
 };
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::Bound::{Exhaustive, Preemptions};
-use super::support::{Note, must_see, saw};
+use super::support::{Note, apart, must_see, saw};
 use super::{Model, Watched};
-use crate::CancelToken;
 use crate::sync::{Event, Latch, OnceCell, Promise, WaitGroup};
+use crate::{CancelToken, TaskGroup};
 
 pub(super) const MODELS: &[Model] = &[
     holds!(
@@ -39,6 +39,19 @@ pub(super) const MODELS: &[Model] = &[
         "deadlock",
         "of two waits for each other, the one not in the queue when the other continues waits \
          for ever"
+    ),
+    holds!(
+        sync_wait_group_is_not_done_by_a_failure,
+        Preemptions(2),
+        Preemptions(3),
+        "a wait for a task that fails, and was given its reference, returns the cancel"
+    ),
+    breaks!(
+        broken_sync_wait_group_is_done_by_a_failure,
+        "wait-group-believes-the-drops" in sync_wait_group_is_not_done_by_a_failure,
+        Preemptions(2),
+        "the work was taken for done",
+        "a wait that looks only at the references takes the drop by a failed task for its end"
     ),
     holds!(
         sync_wait_group_last_drop_against_cancel,
@@ -215,6 +228,18 @@ fn sync_wait_group_waits_meet() {
     assert_eq!(group.count(), 2);
     drop(other);
     group.wait().unwrap();
+}
+
+fn sync_wait_group_is_not_done_by_a_failure() {
+    let error = TaskGroup::scope(|g| {
+        let group = WaitGroup::new();
+        let task = apart(g).with(group.clone());
+        task.spawn(|_: &mut WaitGroup| -> anyhow::Result<()> { anyhow::bail!("it fails") });
+        let waited = group.wait();
+        assert!(waited.is_err(), "the work was taken for done");
+        Ok(waited?)
+    });
+    assert_eq!(error.unwrap_err().failures().len(), 1);
 }
 
 fn sync_wait_group_last_drop_against_cancel() {

@@ -15,6 +15,12 @@ use crate::waiting::{Enqueued, Grant, WaitKind, WaitQueue, Wakes};
 /// other references have been dropped or wait as well. Unlike a [`Latch`](super::Latch), a wait
 /// group can be used again.
 ///
+/// A reference that is dropped says nothing about the success of its task. But in a scope that is
+/// cancelled, a wait returns the cancel. So give a task its reference with
+/// [`TaskBuilder::with`](crate::TaskBuilder::with): if the task fails, the group is cancelled before
+/// the reference is dropped, and a wait in that group does not take the work for done. The closure
+/// of a plain `spawn` drops what it owns before anybody knows that it failed.
+///
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering};
 /// use taskgroup::sync::WaitGroup;
@@ -100,8 +106,9 @@ impl WaitGroup {
     ///
     /// # Cancellation
     ///
-    /// A blocking point. If it fails, this reference counts as before, and the wait can be repeated
-    /// in a [`shield`](crate::shield).
+    /// A blocking point. The cancel wins if it comes together with the end of the wait. If it fails,
+    /// this reference counts as before, and the wait can be repeated in a
+    /// [`shield`](crate::shield).
     ///
     /// # Errors
     ///
@@ -159,6 +166,22 @@ impl WaitGroup {
     #[track_caller]
     fn wait_limited(&self, limit: impl FnOnce() -> Option<Instant>) -> Result<Outcome, Cancelled> {
         context::check()?;
+        let ended = self.wait_for_the_others(limit)?;
+
+        // A task that a cancel has reached drops its reference, and a task that was given one with
+        // `TaskBuilder::with` drops it after its failure has cancelled the group. The work is not
+        // done then, and the cancel is on its way here.
+        //
+        // fault: wait-group-believes-the-drops
+        context::check_ancestors()?;
+        Ok(ended)
+    }
+
+    #[track_caller]
+    fn wait_for_the_others(
+        &self,
+        limit: impl FnOnce() -> Option<Instant>,
+    ) -> Result<Outcome, Cancelled> {
         let state = &*self.0;
 
         // fault: wait-group-enters-after-it-leaves

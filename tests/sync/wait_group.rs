@@ -129,3 +129,25 @@ fn a_reference_that_is_made_of_a_waiting_one_counts() -> anyhow::Result<()> {
     })?;
     Ok(())
 }
+
+/// The last reference is dropped by a task that has failed, or that a failure has cancelled.
+#[test]
+fn work_that_failed_is_not_taken_for_done() {
+    let _watch = watch();
+    for round in 0..500 {
+        let failed = TaskGroup::scope(|g| {
+            let group = WaitGroup::new();
+            let fails = g.task().with(group.clone());
+            fails.spawn(|_: &mut WaitGroup| -> anyhow::Result<()> { anyhow::bail!("it fails") });
+            let piece = group.clone();
+            g.spawn(move || {
+                let slept = taskgroup::sleep(LONG);
+                drop(piece);
+                Ok(slept?)
+            });
+            assert!(group.wait().is_err(), "round {round}");
+            Ok(())
+        });
+        assert_eq!(failed.unwrap_err().failures().len(), 1);
+    }
+}

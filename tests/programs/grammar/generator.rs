@@ -276,6 +276,14 @@ impl Generator {
         if self.has(IO) && !at.quiet && self.choices.chance(4) {
             return Some(Step::Io(self.choices.weighed(&Io::ALL)));
         }
+        if self.has(MEETINGS) && !at.quiet && self.choices.chance(3) {
+            let attendance = if self.choices.chance(30) {
+                Attendance::OneIsAway
+            } else {
+                Attendance::All
+            };
+            return Some(Step::Meet(self.choices.pick(&Meeting::ALL), attendance));
+        }
         match self.choices.below(112) {
             0..=4 => Some(Step::Checkpoint),
             5..=8 => Some(Step::Yield),

@@ -15,7 +15,8 @@
 //!   by a guard of a part or downgraded, the making of a `OnceCell`'s value, permits
 //! - a plain step: a checkpoint, a yield, a sleep, a cancel of a group or token, the close of a
 //!   semaphore, a wait for an event, latch, promise or wait group, receives from a channel of
-//!   the clock, bytes through a pipe or socket, a child process
+//!   the clock, bytes through a pipe or socket, a child process, tasks that meet at a barrier, in
+//!   turns, over a promise, latch or wait group, or after retries, perhaps without one of them
 //! - a pipe: one or two channels; selects perhaps with a case of the clock; producers have one
 //!   of them each, consumers all; the ends moved into the closures or given `with` them
 //! - an end: a value, an error, a panic, the `Cancelled` of a foreign token, one's own cancel:
@@ -72,6 +73,7 @@ pub const FEATURES: &[(&str, u64)] = &[
     ("scopes", SCOPES),
     ("io", IO),
     ("bindings", BINDINGS),
+    ("meetings", MEETINGS),
 ];
 /// Groups with a limit.
 pub const LIMIT: u64 = 1;
@@ -113,6 +115,8 @@ pub const SCOPES: u64 = 1 << 17;
 pub const IO: u64 = 1 << 18;
 /// Scoped values.
 pub const BINDINGS: u64 = 1 << 19;
+/// Tasks that meet.
+pub const MEETINGS: u64 = 1 << 20;
 
 /// Features in which differences are known: none.
 pub const PENDING: u64 = 0;
@@ -370,6 +374,8 @@ pub enum Step {
     Bind(Vec<Step>),
     /// A call that would wait in the kernel, but finds what it waits for.
     Io(Io),
+    /// A scope of tasks that meet.
+    Meet(Meeting, Attendance),
     OnCancel {
         token: usize,
         act: Act,
@@ -408,6 +414,38 @@ pub enum Step {
         /// It has a case of the clock.
         timed: bool,
     },
+}
+
+/// How the tasks of a scope of their own meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meeting {
+    Barrier,
+    /// They take turns, with a condition variable.
+    Turns,
+    Promise,
+    WaitGroup,
+    Latch,
+    /// One has to try several times.
+    Retries,
+}
+
+impl Meeting {
+    pub const ALL: [Meeting; 6] = [
+        Meeting::Barrier,
+        Meeting::Turns,
+        Meeting::Promise,
+        Meeting::WaitGroup,
+        Meeting::Latch,
+        Meeting::Retries,
+    ];
+}
+
+/// Whether the tasks that are to meet come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attendance {
+    All,
+    /// One of them fails before.
+    OneIsAway,
 }
 
 /// The calls that run tasks in a scope of their own.

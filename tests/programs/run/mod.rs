@@ -9,6 +9,7 @@ mod io;
 mod joins;
 mod level;
 mod locks;
+mod meetings;
 mod steps;
 mod waits;
 mod wholes;
@@ -25,8 +26,8 @@ use loom::sync::Mutex as PlainMutex;
 use std::sync::Mutex as PlainMutex;
 
 use super::grammar::{
-    Act, Block, Deadline, Doom, Forever, Group, How, Io, MUTEXES, PERMITS, Program, Step, Task,
-    Token, Way, WhenCut,
+    Act, Attendance, Block, Deadline, Doom, Forever, Group, How, Io, MUTEXES, Meeting, PERMITS,
+    Program, Step, Task, Token, Way, WhenCut,
 };
 use super::ledger::{
     Entry, Fatal, Fault, Kind, Ledger, Node, OUTSIDE, Outcome, Reported, Role, Seen, What, cut,

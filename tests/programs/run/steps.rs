@@ -22,7 +22,8 @@ impl Frame {
             | Step::AwaitEvent(_)
             | Step::After
             | Step::Tick(_)
-            | Step::Io(_) => self.wait_step(step),
+            | Step::Io(_)
+            | Step::Meet(..) => self.wait_step(step),
 
             Step::Fail | Step::Panic | Step::Foreign(_) => self.failing_step(step),
 
@@ -78,6 +79,7 @@ impl Frame {
             Step::After => self.after(),
             Step::Tick(count) => self.tick(*count),
             Step::Io(io) => self.exchange(*io),
+            Step::Meet(meeting, attendance) => self.meet(*meeting, *attendance),
             other => unreachable!("{other:?} is no blocking point"),
         }
     }
