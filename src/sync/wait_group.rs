@@ -106,8 +106,8 @@ impl WaitGroup {
     ///
     /// # Cancellation
     ///
-    /// A blocking point. The cancel wins if it comes together with the end of the wait. If it fails,
-    /// this reference counts as before, and the wait can be repeated in a
+    /// A blocking point. The cancel wins if it comes together with the end of the wait. If the wait
+    /// fails, this reference counts as before, and the wait can be repeated in a
     /// [`shield`](crate::shield).
     ///
     /// # Errors
