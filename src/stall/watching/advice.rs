@@ -143,7 +143,7 @@ fn to_do(doing: &LaggardState<'_>) -> String {
 
     // A wait of this crate inside of a hook sees the cancel by itself.
     if doing.is_inside(RegionKind::CancelHook) && doing.state != TaskState::Waiting {
-        return "its hook has run and has not made the code return".to_owned();
+        return "its hook has not made the code return".to_owned();
     }
     if doing.is_inside(RegionKind::Shield) {
         return match doing.state {
