@@ -140,22 +140,22 @@ pub(super) const MODELS: &[Model] = &[
     ),
     breaks!(
         broken_cancel_deadline_passed_counts_where_it_has_come,
-        "look-does-not-bring-the-cancel-down" in cancel_deadline_passed_counts_below,
+        "cancel-counts-where-it-has-come" in cancel_deadline_passed_counts_below,
         Preemptions(3),
         "the deadline had passed",
         "a look that finds the deadline taken care of above believes its own node"
     ),
     holds!(
         cancel_deadline_ends_a_grace_below,
-        Preemptions(2),
         Preemptions(3),
+        Preemptions(4),
         "below a deadline that has passed no grace spares a region, also while another thread \
              hands the end of the grace down"
     ),
     breaks!(
         broken_cancel_deadline_ends_a_grace_where_it_has_come,
-        "look-does-not-bring-the-cancel-down" in cancel_deadline_ends_a_grace_below,
-        Preemptions(2),
+        "cancel-counts-where-it-has-come" in cancel_deadline_ends_a_grace_below,
+        Preemptions(3),
         "the grace was over",
         "a region believes its own node while the end of the grace is handed down"
     ),

@@ -18,13 +18,6 @@ pub(crate) enum OwnedBy {
     Foreign,
 }
 
-/// Where the nodes above a node are, while nodes are put in order.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Above {
-    ToCome,
-    InOrder,
-}
-
 impl Node {
     /// Returns this node and all nodes above it that it is not shielded from, the nearest first. A
     /// node that can be reached on several ways is returned once.
@@ -37,30 +30,12 @@ impl Node {
         }
     }
 
-    /// Returns the nodes above this one, and this one, each after all that are above it.
-    pub(super) fn outermost_first(self: &Arc<Self>) -> Vec<&Arc<Node>> {
-        let mut order = Vec::new();
-
-        // Only above a node with several parents can a node be reached more than once.
-        let mut seen = HashSet::new();
-        let mut branches = false;
-
-        // A node stays here until all above it are in order.
-        let mut path = vec![(self, Above::ToCome)];
-        while let Some((node, above)) = path.pop() {
-            if above == Above::InOrder {
-                order.push(node);
-                continue;
-            }
-
-            if branches && !seen.insert(node.id()) {
-                continue;
-            }
-            branches |= node.links().len() > 1;
-            path.push((node, Above::InOrder));
-            path.extend(node.parents().map(|parent| (parent, Above::ToCome)));
-        }
-        order
+    /// Returns the cancel of the nearest node above that is cancelled for good, if it is on its way
+    /// here: such a cancel spares nothing below it.
+    pub(super) fn cancel_on_its_way(self: &Arc<Self>) -> Option<Cancelled> {
+        self.and_ancestors()
+            .find(|node| node.is_settled())?
+            .recorded()
     }
 
     /// Whether this is `other`, or a node below `other` that is not shielded from it. A cancel of
@@ -176,15 +151,6 @@ mod tests {
         let way: Vec<_> = bottom.and_ancestors().map(|node| node.id()).collect();
         let expected = [&bottom, &fork, &left, &below_right, &top, &right];
         assert_eq!(way, expected.map(|node| node.id()));
-
-        // From the outermost on, each comes after all above it.
-        let order: Vec<_> = bottom
-            .outermost_first()
-            .iter()
-            .map(|node| node.id())
-            .collect();
-        let expected = [&top, &right, &below_right, &left, &fork, &bottom];
-        assert_eq!(order, expected.map(|node| node.id()));
 
         // One parent is also an ancestor of the other.
         let again = Node::child_of([&top, &left]);

@@ -25,21 +25,28 @@ impl Node {
             0 => false,
             state if state & CANCELLED != 0 => true,
             _ => {
-                // A deadline that has passed counts, even if another thread is quicker to cancel,
-                // and has not come down to this node yet.
                 self.expire();
+
                 // Acquire, as above.
-                self.state.load(Ordering::Acquire) & CANCELLED != 0
+                let is_flagged = self.state.load(Ordering::Acquire) & CANCELLED != 0;
+
+                // A deadline that has passed counts, even if another thread was quicker to cancel
+                // and has not come down to this node yet. A task must not begin meanwhile.
+                //
+                // fault: cancel-counts-where-it-has-come
+                let is_on_its_way = !is_flagged && self.cancel_on_its_way().is_some();
+                is_flagged || is_on_its_way
             }
         }
     }
 
-    /// Returns the cancel that cancelled the node.
+    /// Returns the cancel that cancelled the node, or one that is on its way to it, if that counts
+    /// already.
     pub(crate) fn cancelled(self: &Arc<Self>) -> Option<Cancelled> {
         if !self.is_cancelled() {
             return None;
         }
-        self.recorded()
+        self.recorded().or_else(|| self.cancel_on_its_way())
     }
 
     /// Returns `Err` with the cancel that cancelled the node.
@@ -58,6 +65,9 @@ impl Node {
     /// found. A cancel that spares the region that this node is in is not on its way here.
     fn check_ancestors(self: &Arc<Self>) -> Result<(), Cancelled> {
         self.expire();
+        if !self.and_ancestors().any(|node| node.is_flagged()) {
+            return Ok(());
+        }
 
         // Several ways may lead to one node.
         let mut nodes = vec![(self.clone(), Passage::Open)];
@@ -107,7 +117,7 @@ impl Node {
         grace: Grace,
     ) -> bool {
         // A deadline that has passed unseen came first.
-        if self.is_cancelled() && self.is_settled() {
+        if self.is_cancelled() && self.cancel_on_its_way().is_some() {
             return false;
         }
 
@@ -135,7 +145,7 @@ impl Node {
         let mut together = Delivery::default();
         for (node, location) in nodes {
             // A deadline that has passed unseen came first.
-            if node.is_cancelled() && node.is_settled() {
+            if node.is_cancelled() && node.cancel_on_its_way().is_some() {
                 continue;
             }
 

@@ -6,8 +6,7 @@ use std::sync::atomic::AtomicU64 as PlainU64;
 use std::time::Instant;
 
 use super::cause::{CancelCause, Cancelled};
-use super::grace::Grace;
-use super::mark::{Delivery, Route};
+use super::mark::Delivery;
 use super::node::Node;
 use super::timer::Alarm;
 
@@ -33,8 +32,8 @@ impl Node {
     }
 
     /// Acts on the limits that have passed, here and above: cancels at deadlines, in their order,
-    /// ends graces, and lifts shields. A cancel that had been recorded above has come down to this
-    /// node when this returns, even if another thread is still handing it down.
+    /// ends graces, and lifts shields. Where another thread has done so, its cancel may not have
+    /// come down to this node when this returns.
     pub(crate) fn expire(self: &Arc<Self>) {
         let now = Instant::now();
         loop {
@@ -49,48 +48,9 @@ impl Node {
 
             // Behind a shield that was lifted there may be further limits, and earlier ones.
             if !lifted {
-                break;
+                return;
             }
         }
-
-        // fault: look-does-not-bring-the-cancel-down
-        self.bring_down(now);
-    }
-
-    /// Marks and delivers what another thread is still handing down to this node.
-    ///
-    /// A cancel comes down node by node. Between a deadline that has passed above and a task that
-    /// is about to begin, there may be nodes that the other thread has not come to.
-    fn bring_down(self: &Arc<Self>, now: Instant) {
-        if self.is_settled() || !self.and_ancestors().any(|node| node.is_flagged()) {
-            return;
-        }
-
-        // From the outermost on: where a cancel has come meanwhile, it is seen one node below.
-        for node in self.outermost_first() {
-            for parent in node.parents() {
-                if let Some(delivery) = node.take_over(parent, now) {
-                    delivery.deliver();
-                }
-            }
-        }
-    }
-
-    /// Takes over the cancel that `parent` has, if any, and if it does not spare this node.
-    fn take_over(self: &Arc<Self>, parent: &Node, now: Instant) -> Option<Delivery> {
-        if self.is_settled() || !parent.is_flagged() {
-            return None;
-        }
-
-        let inner = parent.inner.lock();
-        let (cancelled, grace) = (inner.cancelled.clone()?, inner.grace.left_at(now));
-        drop(inner);
-
-        // A region is told by the cancel itself when the grace will end.
-        if self.grace_end().is_some() && grace != Grace::Over {
-            return None;
-        }
-        self.spread(cancelled, grace, Route::Parent)
     }
 
     /// Lifts the shields that have had their time, here and above. Returns the limits of the other
@@ -168,9 +128,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use super::{Grace, Node, Route};
+    use super::{Delivery, Node};
     use crate::cancel::deadline::encode;
-    use crate::cancel::mark::Delivery;
+    use crate::cancel::grace::Grace;
+    use crate::cancel::mark::Route;
     use crate::{CancelCause, Cancelled};
 
     /// The deadlines by which a node and its child are cancelled, if both have passed when the
@@ -232,10 +193,15 @@ mod tests {
         let _halfway = cancelled_alone(&outer);
 
         assert!(lowest.is_cancelled(), "the deadline above has passed");
-        assert!(below.is_settled() && between.is_settled());
-        assert!(!other.is_cancelled(), "it comes down only");
         let origin = lowest.cancelled().map(|cancelled| cancelled.origin());
         assert_eq!(origin, Some(outer.id()));
+        assert!(!other.is_cancelled(), "it comes down only");
+
+        // The deadline came first.
+        let request = CancelCause::Requested { reason: None };
+        assert!(!lowest.cancel(request, Location::caller()));
+        // What has to follow a cancel is done by the other thread, in its order.
+        assert!(!below.is_flagged() && !between.is_flagged());
     }
 
     #[test]

@@ -27,8 +27,8 @@
 //! winner of a race may be held outside it. Parents and children are never locked together.
 //!
 //! A cancel is not atomic across the tree: for a moment a parent is cancelled and its child is not
-//! yet. Where a deadline holds, a thread that looks at the child brings the cancel down itself (see
-//! `expire`): a deadline has passed for all of its tree at once.
+//! yet. Where a deadline holds, a look at the child sees the cancel above it (`is_cancelled`).
+//! Marks, wakes and callbacks are left to the thread that hands the cancel down, in its order.
 
 use std::fmt;
 use std::panic::RefUnwindSafe;
@@ -292,7 +292,8 @@ impl Node {
     /// Whether the node is cancelled and no further cancel changes anything about it.
     #[inline]
     pub(super) fn is_settled(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & (CANCELLED | SPARES) == CANCELLED
+        // Acquire, like in `is_cancelled`: of a node above, this is what a look returns.
+        self.state.load(Ordering::Acquire) & (CANCELLED | SPARES) == CANCELLED
     }
 
     #[inline]

@@ -25,8 +25,8 @@ use crate::lanes::{self, FrameKind, ShownFrame};
 /// through [`run`](Self::run).
 ///
 /// A cancel is not atomic across the tree: for a moment a token can be cancelled while its child is
-/// not yet. A deadline that has passed counts for all tokens below it at once. A thread that sees a
-/// cancel also sees everything that happened before it.
+/// not yet. A deadline, once it is set, passes for all tokens below it at once. A thread that sees
+/// a cancel also sees everything that happened before it.
 ///
 /// ```
 /// use taskgroup::CancelToken;
@@ -294,7 +294,8 @@ impl CancelToken {
     /// of this crate held and outside any scope. The callbacks of the tokens below run first, so a
     /// callback may wait for a scope below to end. A callback that blocks delays the callbacks
     /// after it, the `cancel` that runs them, and the end of the scope or the task that the token
-    /// belongs to. No other thread has to wait for it.
+    /// belongs to. No other thread has to wait for it. A deadline is noticed by a thread that waits
+    /// or checks below it, and such a thread then runs the callbacks.
     ///
     /// Dropping the guard takes the callback back, even in code that the same cancel has just
     /// woken. So a guard in a local variable of a body may be gone before the callback has begun.

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::socket::{self, Take, is_cancel, patience, unless_cancelled};
 use super::stream_state::StreamState;
 use crate::cancel::context;
-use crate::readiness::{Interest, retry};
+use crate::readiness::{Interest, Patience, retry};
 use crate::waiting::{READS_WAIT, WaitKind};
 
 /// A stream socket for the length of a call.
@@ -85,13 +85,11 @@ impl<'s> Stream<'s> {
         room: Room,
         mut receive: impl FnMut() -> io::Result<usize>,
     ) -> io::Result<usize> {
-        // A read that may not wait, or not for ever, has to look.
         let (known, first_look) = (self.state.known(), self.state.first_look());
-        let mut first = if known.is_known(READS_WAIT) && first_look.is_left_out() {
-            First::Waits
-        } else {
-            First::Looks
-        };
+
+        // A read that may not wait, or not for ever, has to look. One of nothing need not wait.
+        let waits = room == Room::Some && known.is_known(READS_WAIT) && first_look.is_left_out();
+        let mut first = if waits { First::Waits } else { First::Looks };
         let receive = || match mem::replace(&mut first, First::IsOver) {
             First::Waits => Err(Errno::AGAIN.into()),
             First::Looks => {
@@ -102,7 +100,15 @@ impl<'s> Stream<'s> {
             First::IsOver => receive(),
         };
 
-        let patience = || patience(self.fd, known, Interest::Read);
+        // Not asked again: an option that is changed meanwhile comes after this call has begun to
+        // wait, like in std.
+        let patience = || {
+            if waits {
+                Ok(Patience::Forever)
+            } else {
+                patience(self.fd, known, Interest::Read)
+            }
+        };
         match retry(
             WaitKind::SocketRead,
             self.fd,

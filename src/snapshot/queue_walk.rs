@@ -68,7 +68,7 @@ impl QueueWalk {
         self.left.min(LARGEST_LISTING)
     }
 
-    /// Counts the entry before `next`, which is of a task that no thread has claimed.
+    /// Counts an entry of a task that no thread has claimed.
     pub(crate) fn count(&mut self, task: impl FnOnce() -> QueuedTask) {
         self.counted += 1;
         if self.tasks.len() < LARGEST_LISTING {

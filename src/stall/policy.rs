@@ -24,7 +24,7 @@ pub enum StallPolicy {
     /// error has been dropped. A panic of the body comes first, and the stall is logged with
     /// `tracing` at error level. So it is if the scope is opened in a destructor during a panic.
     Panic,
-    /// The process aborts after the first report. A hook of [`on_stall`](crate::on_stall) or a
-    /// subscriber that blocks delays that for two seconds at most.
+    /// The process aborts after the first report. If a hook of [`on_stall`](crate::on_stall) or a
+    /// subscriber blocks, it aborts after two seconds, and the report is written on stderr.
     Abort,
 }

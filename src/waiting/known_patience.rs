@@ -17,7 +17,8 @@ const CHANGE: u32 = 1 << 3;
 ///
 /// The options of a socket, which can make it nonblocking or limit its waits, belong to the system.
 /// To ask for them at each wait costs two system calls. While only handles of this crate can change
-/// them, the answer that there is no limit can be kept.
+/// them, the answer that there is no limit can be kept. A child of `fork` has a copy of its own, so
+/// its parent does not see what it changes afterwards.
 //
 // Invariants:
 //

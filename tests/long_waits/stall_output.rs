@@ -192,6 +192,7 @@ fn a_hook_that_blocks_delays_the_abort_but_does_not_prevent_it() {
     );
     assert!(stdout.contains("blocks"), "{stdout}");
     assert!(stderr.contains("has kept its report"), "{stderr}");
+    assert!(stderr.contains("has not ended"), "the report: {stderr}");
     assert!(!stderr.contains("told of report"), "{stderr}");
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use taskgroup::deadlock::{self, DeadlockHook};
 
 /// More than all counts of all programs together.
-const MOST: usize = 1 << 40;
+const MOST: usize = usize::MAX / 2;
 
 static IS_OVER: AtomicBool = AtomicBool::new(false);
 
