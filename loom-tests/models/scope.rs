@@ -3,6 +3,7 @@
 //! Most tasks here have threads of their own, so that the pool adds nothing to explore.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use loom::thread;
@@ -10,7 +11,7 @@ use loom::thread;
 use super::Bound::{Exhaustive, Preemptions};
 use super::support::{Drops, Gate, Note, apart, block, must_see, saw, with_pool};
 use super::{Model, Watched};
-use crate::{CancelCause, TaskGroup, TaskStatus, checkpoint, current_token, shield};
+use crate::{CancelCause, CancelToken, TaskGroup, TaskStatus, checkpoint, current_token, shield};
 
 pub(super) const MODELS: &[Model] = &[
     holds!(
@@ -94,6 +95,20 @@ pub(super) const MODELS: &[Model] = &[
         Preemptions(4),
         "every blocking point of a cancelled task fails, and in a shield it parks as if there \
              were no cancel"
+    ),
+    holds!(
+        scope_that_sees_a_deadline_above_runs_its_callbacks,
+        Preemptions(3),
+        Preemptions(4),
+        "a scope that sees a deadline above, while another thread hands the cancel down, ends after \
+             the callbacks of its own token"
+    ),
+    breaks!(
+        broken_scope_waits_for_marks_ahead,
+        "marks-ahead-are-left" in scope_that_sees_a_deadline_above_runs_its_callbacks,
+        Preemptions(3),
+        "deadlock",
+        "a cancel that passes over a node that was marked ahead leaves its scope waiting"
     ),
     holds!(
         scope_deadline_fires_while_the_scope_closes,
@@ -293,6 +308,38 @@ fn scope_cancelled_task_waits_in_a_shield() {
         Ok(())
     })
     .unwrap();
+}
+
+fn scope_that_sees_a_deadline_above_runs_its_callbacks() {
+    must_see(["it was cut short", "it was not"]);
+    let outer = CancelToken::new();
+    let called = Arc::new(AtomicUsize::new(0));
+    let clock = thread::spawn({
+        let outer = outer.clone();
+        move || outer.cancel_at(Instant::now())
+    });
+
+    let ended = outer.run(|| {
+        TaskGroup::scope(|g| {
+            let called = called.clone();
+            let count = move || {
+                called.fetch_add(1, Ordering::Relaxed);
+            };
+            g.token().on_cancel(count).forget();
+
+            // So that loom orders the check between the marks of the two nodes.
+            let _ = outer.is_cancelled();
+            Ok(checkpoint()?)
+        })
+    });
+    let calls = called.load(Ordering::Relaxed);
+    saw(if ended.is_err() {
+        assert_eq!(calls, 1, "a callback of a cancelled scope was not run");
+        "it was cut short"
+    } else {
+        "it was not"
+    });
+    clock.join().unwrap();
 }
 
 fn scope_deadline_fires_while_the_scope_closes() {

@@ -30,8 +30,8 @@ impl Node {
         }
     }
 
-    /// Returns the cancel of the nearest node above that is cancelled for good, if it is on its way
-    /// here: such a cancel spares nothing below it.
+    /// Returns the cancel of the nearest node that is cancelled for good, of this one and those
+    /// above it. Such a cancel spares nothing below it: it is here, or on its way.
     pub(super) fn cancel_on_its_way(self: &Arc<Self>) -> Option<Cancelled> {
         self.and_ancestors()
             .find(|node| node.is_settled())?

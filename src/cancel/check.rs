@@ -27,26 +27,23 @@ impl Node {
             _ => {
                 self.expire();
 
-                // Acquire, as above.
-                let is_flagged = self.state.load(Ordering::Acquire) & CANCELLED != 0;
-
                 // A deadline that has passed counts, even if another thread was quicker to cancel
                 // and has not come down to this node yet. A task must not begin meanwhile.
                 //
+                // Acquire, as above.
+                //
                 // fault: cancel-counts-where-it-has-come
-                let is_on_its_way = !is_flagged && self.cancel_on_its_way().is_some();
-                is_flagged || is_on_its_way
+                self.state.load(Ordering::Acquire) & CANCELLED != 0 || self.mark_ahead()
             }
         }
     }
 
-    /// Returns the cancel that cancelled the node, or one that is on its way to it, if that counts
-    /// already.
+    /// Returns the cancel that cancelled the node.
     pub(crate) fn cancelled(self: &Arc<Self>) -> Option<Cancelled> {
         if !self.is_cancelled() {
             return None;
         }
-        self.recorded().or_else(|| self.cancel_on_its_way())
+        self.recorded()
     }
 
     /// Returns `Err` with the cancel that cancelled the node.
@@ -117,7 +114,7 @@ impl Node {
         grace: Grace,
     ) -> bool {
         // A deadline that has passed unseen came first.
-        if self.is_cancelled() && self.cancel_on_its_way().is_some() {
+        if self.is_cancelled() && self.is_settled() {
             return false;
         }
 
@@ -145,7 +142,7 @@ impl Node {
         let mut together = Delivery::default();
         for (node, location) in nodes {
             // A deadline that has passed unseen came first.
-            if node.is_cancelled() && node.cancel_on_its_way().is_some() {
+            if node.is_cancelled() && node.is_settled() {
                 continue;
             }
 

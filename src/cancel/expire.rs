@@ -200,8 +200,16 @@ mod tests {
         // The deadline came first.
         let request = CancelCause::Requested { reason: None };
         assert!(!lowest.cancel(request, Location::caller()));
-        // What has to follow a cancel is done by the other thread, in its order.
         assert!(!below.is_flagged() && !between.is_flagged());
+
+        // What has to follow is done by the other thread, once it comes.
+        let undelivered = |node: &Node| node.inner.lock().deliveries;
+        assert_eq!(undelivered(&lowest), 1);
+        let cancelled = outer.recorded().expect("it was cancelled first");
+        let rest = between.spread(cancelled, Grace::Over, Route::Parent);
+        rest.expect("nothing has come to it").deliver();
+        assert!(below.is_flagged());
+        assert_eq!(undelivered(&lowest), 0);
     }
 
     #[test]

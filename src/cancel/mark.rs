@@ -75,6 +75,43 @@ impl Node {
         self.spread(cancelled, Grace::Over, Route::Parent)
     }
 
+    /// Marks the node, and nothing below it, if a cancel for good is on its way to it. Returns true
+    /// if the node is cancelled then.
+    ///
+    /// For a thread that looks at the node, where the limit that has passed above was another
+    /// thread's to act on. It neither waits for that thread nor delivers anything: callbacks would
+    /// run in the middle of its task, and out of their order (invariant 6).
+    #[cold]
+    pub(super) fn mark_ahead(self: &Arc<Self>) -> bool {
+        let Some(cancelled) = self.cancel_on_its_way() else {
+            return false;
+        };
+
+        let mut inner = self.inner.lock();
+        if inner.cancelled.is_none() {
+            self.record(&mut inner, &cancelled, Grace::Over);
+            let marks = inner.slots.iter();
+            let marks = marks.map(|(_, slot)| (slot.clone(), slot.mark()));
+            inner.ahead = Some(Box::new(marks.collect()));
+        }
+        true
+    }
+
+    /// Records a cancel, and sets the flag of the node.
+    fn record(&self, inner: &mut NodeState, cancelled: &Cancelled, grace: Grace) {
+        inner.cancelled = Some(cancelled.clone());
+        inner.grace = grace;
+
+        // Invariant 4: until the delivery of this cancel has ended.
+        inner.deliveries += 1;
+
+        let spares = if grace == Grace::Over { 0 } else { SPARES };
+
+        // Release pairs with the acquire in `Node::is_cancelled`: what led to the cancel happens
+        // before whatever sees the flag.
+        self.state.fetch_or(CANCELLED | spares, Ordering::Release);
+    }
+
     /// Marks the node and all below it. Returns none if that changed nothing.
     pub(super) fn spread(
         self: &Arc<Self>,
@@ -111,6 +148,21 @@ impl Delivery {
         let mut inner = node.inner.lock();
 
         if let Some(first) = inner.cancelled.clone() {
+            // Invariant 6: this thread does the rest. Any cancel from above may, since the one that
+            // comes after it finds nothing left to do.
+            //
+            // fault: marks-ahead-are-left
+            let ahead = inner.ahead.take_if(|_| route == Route::Parent);
+            if let Some(ahead) = ahead {
+                self.go_on(&mut inner, &first);
+                drop(inner);
+                for (slot, marked) in *ahead {
+                    self.keep(&node, slot, marked);
+                }
+                self.nodes.push(node);
+                return true;
+            }
+
             // Invariant 5: a grace only shrinks.
             //
             // fault: grace-grows
@@ -160,31 +212,25 @@ impl Delivery {
         cancelled: &Cancelled,
         grace: Grace,
     ) {
-        inner.cancelled = Some(cancelled.clone());
-        inner.grace = grace;
-
-        // Invariant 4: until the delivery of this cancel has ended.
-        inner.deliveries += 1;
-
-        let spares = if grace == Grace::Over { 0 } else { SPARES };
-
-        // Release pairs with the acquire in `Node::is_cancelled`: what led to the cancel happens
-        // before whatever sees the flag.
-        node.state.fetch_or(CANCELLED | spares, Ordering::Release);
-
-        self.go_below(&inner, cancelled);
-        self.waiting.extend(inner.waiting().cloned());
-
-        #[cfg(feature = "crossbeam")]
-        if let Some(watchers) = &mut inner.watchers {
-            self.closing.extend(watchers.closing.take());
-        }
+        node.record(&mut inner, cancelled, grace);
+        self.go_on(&mut inner, cancelled);
 
         // fault: slots-are-marked-outside-the-lock
         inner
             .slots
             .iter()
             .for_each(|(_, slot)| self.keep(node, slot.clone(), slot.mark()));
+    }
+
+    /// Takes what has to follow the mark of a node, besides its slots.
+    fn go_on(&mut self, inner: &mut NodeState, cancelled: &Cancelled) {
+        self.go_below(inner, cancelled);
+        self.waiting.extend(inner.waiting().cloned());
+
+        #[cfg(feature = "crossbeam")]
+        if let Some(watchers) = &mut inner.watchers {
+            self.closing.extend(watchers.closing.take());
+        }
     }
 
     /// Shortens the grace of a node that was cancelled by `first`.

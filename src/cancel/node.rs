@@ -19,6 +19,11 @@
 //! 5. The grace of a node that is cancelled, and the end of a region, only ever come nearer. So
 //!    cancels that reach a node on different ways, or in another order than they began, have the
 //!    same effect.
+//! 6. A node may be marked ahead by a thread that looks at it: it is wholly cancelled then. The
+//!    thread that hands the cancel down from above comes to the node later. It takes what was
+//!    marked and does the rest in its own order, as if it had marked the node itself. It comes for
+//!    certain, since a node above is cancelled for good, which spares nothing, and no user code
+//!    runs on a thread in the middle of its marks.
 //!
 //! # Lock order
 //!
@@ -27,8 +32,7 @@
 //! winner of a race may be held outside it. Parents and children are never locked together.
 //!
 //! A cancel is not atomic across the tree: for a moment a parent is cancelled and its child is not
-//! yet. Where a deadline holds, a look at the child sees the cancel above it (`is_cancelled`).
-//! Marks, wakes and callbacks are left to the thread that hands the cancel down, in its order.
+//! yet. Where a deadline holds, a thread that looks at the child marks it ahead (`mark_ahead`).
 
 use std::fmt;
 use std::panic::RefUnwindSafe;
@@ -46,7 +50,7 @@ use super::observer::Observer;
 use super::timer;
 use super::watchers::Watchers;
 use crate::facade::{AtomicU32, Mutex, Ordering, Track, assert_unlocked, preset};
-use crate::waiting::{Marks, Slot};
+use crate::waiting::{Marked, Marks, Slot};
 
 /// The node is cancelled.
 pub(super) const CANCELLED: u32 = 1;
@@ -197,6 +201,8 @@ pub(super) struct NodeState {
     pub(super) slots: Slab<Arc<Slot>>,
     /// The number of cancels that are still to be delivered (invariant 4).
     pub(super) deliveries: usize,
+    /// The slots that were marked with the node by a thread that looked at it (invariant 6).
+    pub(super) ahead: Option<Box<MarkedAhead>>,
     pub(super) watchers: Option<Box<Watchers>>,
 }
 
@@ -208,6 +214,7 @@ impl NodeState {
             children: Slab::new(),
             slots: Slab::new(),
             deliveries: 0,
+            ahead: None,
             watchers: None,
         }
     }
@@ -246,6 +253,9 @@ impl NodeState {
             || self.slots.iter().any(|(_, slot)| slot.is_hooked())
     }
 }
+
+/// The slots of a node that was marked ahead: still to be woken, or to have their hooks run.
+pub(super) type MarkedAhead = Vec<(Arc<Slot>, Marked)>;
 
 /// A slot's place in the list of the node it is attached to.
 #[derive(Debug)]
@@ -292,8 +302,7 @@ impl Node {
     /// Whether the node is cancelled and no further cancel changes anything about it.
     #[inline]
     pub(super) fn is_settled(&self) -> bool {
-        // Acquire, like in `is_cancelled`: of a node above, this is what a look returns.
-        self.state.load(Ordering::Acquire) & (CANCELLED | SPARES) == CANCELLED
+        self.state.load(Ordering::Relaxed) & (CANCELLED | SPARES) == CANCELLED
     }
 
     #[inline]
