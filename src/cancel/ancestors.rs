@@ -30,12 +30,30 @@ impl Node {
         }
     }
 
-    /// Returns the cancel of the nearest node that is cancelled for good, of this one and those
-    /// above it. Such a cancel spares nothing below it: it is here, or on its way.
-    pub(super) fn cancel_on_its_way(self: &Arc<Self>) -> Option<Cancelled> {
-        self.and_ancestors()
-            .find(|node| node.is_settled())?
-            .recorded()
+    /// Returns the nearest node above that is cancelled for good, and the nodes of a way from it
+    /// down to this one, the first one right below it.
+    pub(super) fn way_below_a_cancel(self: &Arc<Self>) -> Option<(&Arc<Node>, Vec<&Arc<Node>>)> {
+        // Each node with the place of the node below, by which it was reached.
+        let mut reached = vec![(self, None)];
+        let mut seen = HashSet::from([self.id()]);
+        let mut at = 0;
+        while let Some(&(node, below)) = reached.get(at) {
+            if node.is_settled() {
+                let mut way = Vec::new();
+                let mut next = below;
+                while let Some(place) = next {
+                    let (node, below) = reached[place];
+                    way.push(node);
+                    next = below;
+                }
+                return Some((node, way));
+            }
+
+            let parents = node.parents().filter(|parent| seen.insert(parent.id()));
+            reached.extend(parents.map(|parent| (parent, Some(at))));
+            at += 1;
+        }
+        None
     }
 
     /// Whether this is `other`, or a node below `other` that is not shielded from it. A cancel of

@@ -20,7 +20,7 @@ impl Node {
     /// Whether the node is cancelled: one load where no deadline holds.
     #[inline]
     pub(crate) fn is_cancelled(self: &Arc<Self>) -> bool {
-        // Acquire pairs with the release in `Delivery::mark_whole`.
+        // Acquire pairs with the release in `Node::record`.
         match self.state.load(Ordering::Acquire) {
             0 => false,
             state if state & CANCELLED != 0 => true,
@@ -139,10 +139,13 @@ impl Node {
         nodes: &[(Arc<Self>, &'static Location<'static>)],
         cause: &CancelCause,
     ) {
+        // A deadline that has passed unseen came first. User code may run at these looks, so all
+        // come before the first mark.
+        nodes.iter().for_each(|(node, _)| _ = node.is_cancelled());
+
         let mut together = Delivery::default();
         for (node, location) in nodes {
-            // A deadline that has passed unseen came first.
-            if node.is_cancelled() && node.is_settled() {
+            if node.is_settled() {
                 continue;
             }
 

@@ -126,13 +126,14 @@ impl Alarm for Node {
 mod tests {
     use std::panic::Location;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use std::time::{Duration, Instant};
 
     use super::{Delivery, Node};
     use crate::cancel::deadline::encode;
     use crate::cancel::grace::Grace;
     use crate::cancel::mark::Route;
-    use crate::{CancelCause, Cancelled};
+    use crate::{CancelCause, CancelToken, Cancelled};
 
     /// The deadlines by which a node and its child are cancelled, if both have passed when the
     /// child is looked at.
@@ -183,6 +184,55 @@ mod tests {
         delivery
     }
 
+    /// Goes on with a cancel of `outer` for good, from the node `below` it on.
+    fn hand_down(outer: &Arc<Node>, below: &Arc<Node>) {
+        let cancelled = outer.recorded().expect("it was cancelled first");
+        let rest = below.spread(cancelled, Grace::Over, Route::Parent);
+        rest.expect("there is something left to do").deliver();
+    }
+
+    #[test]
+    fn a_graceful_cancel_leaves_marks_ahead_to_the_cancel_for_good() {
+        let outer = Node::root();
+        let between = Node::child_of([&outer]);
+        let node = Node::child_of([&between]);
+        let below = Node::child_of([&node]);
+        let region = Node::winding_down(&below);
+        let _halfway = cancelled_alone(&outer);
+        assert!(node.is_cancelled());
+
+        // On another way, from above too.
+        let cause = CancelCause::Requested { reason: None };
+        let graceful = Cancelled::new(cause, Location::caller(), outer.id());
+        let changed = node.spread(graceful, Grace::Endless, Route::Parent);
+        assert!(changed.is_none(), "the node is cancelled for good");
+        hand_down(&outer, &between);
+        assert!(region.is_flagged(), "nothing is spared below the deadline");
+        assert_eq!(node.inner.lock().deliveries, 0);
+    }
+
+    #[test]
+    fn a_node_that_was_marked_ahead_lives_until_its_callbacks_have_run() {
+        let outer = Node::root();
+        let between = Node::child_of([&outer]);
+        let node = Node::child_of([&between]);
+        let token = CancelToken::from_node(node.clone());
+        let called = Arc::new(AtomicBool::new(false));
+        let callback = called.clone();
+        token
+            .on_cancel(move || callback.store(true, Relaxed))
+            .forget();
+
+        let _halfway = cancelled_alone(&outer);
+        assert!(token.is_cancelled());
+        assert!(!called.load(Relaxed), "it is the turn of the other thread");
+        let weak = Arc::downgrade(&node);
+        drop((token, node));
+        hand_down(&outer, &between);
+        assert!(called.load(Relaxed));
+        assert!(weak.upgrade().is_none(), "it keeps itself alive no longer");
+    }
+
     #[test]
     fn a_deadline_counts_below_before_another_thread_has_handed_the_cancel_down() {
         let outer = Node::root();
@@ -200,16 +250,19 @@ mod tests {
         // The deadline came first.
         let request = CancelCause::Requested { reason: None };
         assert!(!lowest.cancel(request, Location::caller()));
-        assert!(!below.is_flagged() && !between.is_flagged());
+        assert!(below.is_flagged() && between.is_flagged(), "on the way");
 
         // What has to follow is done by the other thread, once it comes.
         let undelivered = |node: &Node| node.inner.lock().deliveries;
-        assert_eq!(undelivered(&lowest), 1);
-        let cancelled = outer.recorded().expect("it was cancelled first");
-        let rest = between.spread(cancelled, Grace::Over, Route::Parent);
-        rest.expect("nothing has come to it").deliver();
-        assert!(below.is_flagged());
-        assert_eq!(undelivered(&lowest), 0);
+        assert_eq!(
+            [&lowest, &below, &between].map(|node| undelivered(node)),
+            [1; 3]
+        );
+        hand_down(&outer, &between);
+        assert_eq!(
+            [&lowest, &below, &between].map(|node| undelivered(node)),
+            [0; 3]
+        );
     }
 
     #[test]

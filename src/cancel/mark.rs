@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::cause::Cancelled;
 use super::grace::Grace;
-use super::node::{CANCELLED, Node, NodeState, SPARES};
+use super::node::{CANCELLED, MarkedAhead, Node, NodeState, SPARES};
 #[cfg(feature = "crossbeam")]
 use super::watchers::ClosedSender;
 use crate::facade::{MutexGuard, Ordering};
@@ -75,24 +75,40 @@ impl Node {
         self.spread(cancelled, Grace::Over, Route::Parent)
     }
 
-    /// Marks the node, and nothing below it, if a cancel for good is on its way to it. Returns true
-    /// if the node is cancelled then.
+    /// Marks the node ahead if a cancel for good is on its way to it, with the nodes on that way.
+    /// Returns true if the node is cancelled then.
     ///
     /// For a thread that looks at the node, where the limit that has passed above was another
     /// thread's to act on. It neither waits for that thread nor delivers anything: callbacks would
     /// run in the middle of its task, and out of their order (invariant 6).
-    #[cold]
     pub(super) fn mark_ahead(self: &Arc<Self>) -> bool {
-        let Some(cancelled) = self.cancel_on_its_way() else {
+        self.and_ancestors().any(|node| node.is_settled()) && self.mark_way_ahead()
+    }
+
+    #[cold]
+    fn mark_way_ahead(self: &Arc<Self>) -> bool {
+        let Some((settled, way)) = self.way_below_a_cancel() else {
+            return false;
+        };
+        let Some(mut cancelled) = settled.recorded() else {
             return false;
         };
 
-        let mut inner = self.inner.lock();
-        if inner.cancelled.is_none() {
-            self.record(&mut inner, &cancelled, Grace::Over);
+        // From above, so that a node that is cancelled has cancelled nodes on its way.
+        for node in way {
+            let mut inner = node.inner.lock();
+            if let Some(first) = &inner.cancelled {
+                // It was cancelled with a grace, which is over. The end of it brings the first
+                // cancel to the nodes below, like `shorten_grace`.
+                cancelled = first.clone();
+                continue;
+            }
+
+            node.record(&mut inner, &cancelled, Grace::Over);
             let marks = inner.slots.iter();
-            let marks = marks.map(|(_, slot)| (slot.clone(), slot.mark()));
-            inner.ahead = Some(Box::new(marks.collect()));
+            let slots = marks.map(|(_, slot)| (slot.clone(), slot.mark())).collect();
+            let node = node.clone();
+            inner.ahead = Some(Box::new(MarkedAhead { node, slots }));
         }
         true
     }
@@ -148,15 +164,15 @@ impl Delivery {
         let mut inner = node.inner.lock();
 
         if let Some(first) = inner.cancelled.clone() {
-            // Invariant 6: this thread does the rest. Any cancel from above may, since the one that
-            // comes after it finds nothing left to do.
+            // Invariant 6: this thread does the rest. Any cancel for good from above may, since
+            // the next one finds nothing left to do. One with a grace would go on with its grace.
             //
             // fault: marks-ahead-are-left
-            let ahead = inner.ahead.take_if(|_| route == Route::Parent);
-            if let Some(ahead) = ahead {
+            let does_the_rest = route == Route::Parent && grace == Grace::Over;
+            if let Some(ahead) = inner.ahead.take_if(|_| does_the_rest) {
                 self.go_on(&mut inner, &first);
                 drop(inner);
-                for (slot, marked) in *ahead {
+                for (slot, marked) in ahead.slots {
                     self.keep(&node, slot, marked);
                 }
                 self.nodes.push(node);

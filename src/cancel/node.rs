@@ -19,11 +19,13 @@
 //! 5. The grace of a node that is cancelled, and the end of a region, only ever come nearer. So
 //!    cancels that reach a node on different ways, or in another order than they began, have the
 //!    same effect.
-//! 6. A node may be marked ahead by a thread that looks at it: it is wholly cancelled then. The
-//!    thread that hands the cancel down from above comes to the node later. It takes what was
-//!    marked and does the rest in its own order, as if it had marked the node itself. It comes for
-//!    certain, since a node above is cancelled for good, which spares nothing, and no user code
-//!    runs on a thread in the middle of its marks.
+//! 6. A node may be marked ahead by a thread that looks at a node: it is wholly cancelled then, as
+//!    are the nodes on the way down to it. The thread that hands down a cancel for good from above
+//!    comes to the node later. It takes what was marked and does the rest in its own order, as if
+//!    it had marked the node itself. It comes for certain: a cancel for good spares nothing, a
+//!    thread that stops at a node that is cancelled for good leaves it to the one that cancelled
+//!    it, and no user code runs on a thread in the middle of its marks. Until then the node keeps
+//!    itself alive.
 //!
 //! # Lock order
 //!
@@ -201,7 +203,7 @@ pub(super) struct NodeState {
     pub(super) slots: Slab<Arc<Slot>>,
     /// The number of cancels that are still to be delivered (invariant 4).
     pub(super) deliveries: usize,
-    /// The slots that were marked with the node by a thread that looked at it (invariant 6).
+    /// Set by a thread that looked at the node and marked it ahead.
     pub(super) ahead: Option<Box<MarkedAhead>>,
     pub(super) watchers: Option<Box<Watchers>>,
 }
@@ -254,8 +256,15 @@ impl NodeState {
     }
 }
 
-/// The slots of a node that was marked ahead: still to be woken, or to have their hooks run.
-pub(super) type MarkedAhead = Vec<(Arc<Slot>, Marked)>;
+/// What remains of a node that was marked ahead (invariant 6).
+pub(super) struct MarkedAhead {
+    /// The node, which has callbacks to run though all its users may have gone. The thread that
+    /// takes this breaks the cycle.
+    #[allow(dead_code, reason = "it keeps the node alive")]
+    pub(super) node: Arc<Node>,
+    /// Its slots: still to be woken, or to have their hooks run.
+    pub(super) slots: Vec<(Arc<Slot>, Marked)>,
+}
 
 /// A slot's place in the list of the node it is attached to.
 #[derive(Debug)]
