@@ -98,8 +98,8 @@ impl Node {
         for node in way {
             let mut inner = node.inner.lock();
             if let Some(first) = &inner.cancelled {
-                // It was cancelled with a grace, which is over. The end of it brings the first
-                // cancel to the nodes below, like `shorten_grace`.
+                // It was cancelled with a grace that is over, or has been marked meanwhile. What
+                // comes to the nodes below is its first cancel, like in `shorten_grace`.
                 cancelled = first.clone();
                 continue;
             }
