@@ -6,18 +6,21 @@
 //!   sends without a wait. A socket that is full means that a dump is on its way.
 //! - The *thread* of the dump owns all that a dump needs, from its installation on: itself, the
 //!   socket, a descriptor that it gives up for as long as it reads a file, and a buffer on its
-//!   stack. It allocates nothing, takes no lock but by trying, and writes to standard error alone.
+//!   stack. It allocates nothing, takes no lock of other threads but by trying, and writes to
+//!   standard error alone. It takes no signal but that of its dump.
 //!
 //! So a dump comes when every other thread is stuck, when the process is out of memory, threads or
 //! descriptors, and when a thread that holds the lock of the allocator never gives it back.
 
 mod frames;
 mod line;
+mod mask;
 #[cfg_attr(not(target_os = "linux"), path = "no_proc.rs")]
 mod proc;
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex as StdMutex, PoisonError};
 use std::thread;
 
 use signal_hook::consts::FORBIDDEN;
@@ -28,6 +31,10 @@ use proc::Reserve;
 
 /// The signals at which a dump comes.
 static INSTALLED: PlainMutex<Vec<i32>> = PlainMutex::new(Vec::new());
+
+/// Held by the thread that prints, so that the lines of two signals do not mix. The lock of std,
+/// since a wait for one of `parking_lot` may allocate. Only the threads of dumps take it.
+static PRINTS: StdMutex<()> = StdMutex::new(());
 
 /// How large the stack of the thread is. The kernel gives the memory as it is used.
 const STACK: usize = 256 << 10;
@@ -49,9 +56,11 @@ const STACK: usize = 256 << 10;
 /// The call returns when that thread has begun.
 ///
 /// Handlers that were set before are called too. A second call for the same signal does nothing.
-/// Signals that come while a dump is printed lead to one more. A child process gets the default
-/// action, as after every `exec`. A child that was made by `fork` alone prints nothing: its signal
-/// has this process print.
+/// Signals that come while a dump is printed lead to one more, and the dumps of two signals are
+/// printed one after the other. A dump comes even if every other thread of the program blocks the
+/// signal, unless that is a real-time signal. A child process gets the default action, as after
+/// every `exec`. A child that was made by `fork` alone prints nothing: its signal has this process
+/// print.
 ///
 /// # Errors
 ///
@@ -82,9 +91,10 @@ pub fn dump_on_signal(signal: i32) -> io::Result<()> {
     let reserve = Reserve::take()?;
     let thread = thread::Builder::new().name("taskgroup-dump".into());
     let process = std::process::id();
-    thread
-        .stack_size(STACK)
-        .spawn(move || run(woken, reserve, process))?;
+    thread.stack_size(STACK).spawn(move || {
+        mask::take_only(signal);
+        run(woken, reserve, process);
+    })?;
 
     // A thread takes memory as it begins, and there may be none left at the first signal.
     wake.read_exact(&mut [0])?;
@@ -105,7 +115,10 @@ fn run(mut woken: UnixStream, mut reserve: Reserve, process: u32) {
         match woken.read(&mut bytes) {
             // The handler was never registered, so no signal leads here.
             Ok(0) => return,
-            Ok(_) => frames::print(&mut reserve, process),
+            Ok(_) => {
+                let _prints = PRINTS.lock().unwrap_or_else(PoisonError::into_inner);
+                frames::print(&mut reserve, process);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return,
         }

@@ -21,8 +21,10 @@ pub(crate) fn write_to_stderr(text: &str) {
     while !rest.is_empty() {
         let stderr = rustix::stdio::stderr();
         let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
+        // A pipe that nothing reads is ready too, with an error. In a program that has SIGPIPE end
+        // it, a write would.
         let is_ready = match poll(&mut polled, Some(&limit)) {
-            Ok(ready) => ready != 0 && polled[0].revents().contains(PollFlags::OUT),
+            Ok(_) => polled[0].revents() == PollFlags::OUT,
             Err(rustix::io::Errno::INTR) => continue,
             Err(_) => false,
         };

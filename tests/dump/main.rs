@@ -3,7 +3,10 @@
 
 #[path = "../support/dumping.rs"]
 mod dumping;
+#[path = "../support/folder.rs"]
+mod folder;
 mod scarce;
+mod signals;
 mod stderr;
 #[path = "../support/mod.rs"]
 mod support;

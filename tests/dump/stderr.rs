@@ -11,7 +11,7 @@ const TASKS: usize = 60;
 
 /// Runs `body` beside tasks that stay blocked until it returns. Together they are more lines than
 /// [`small_stderr`] has room for.
-fn beside_many_tasks(body: impl FnOnce()) {
+pub(crate) fn beside_many_tasks(body: impl FnOnce()) {
     let (event, begun) = (Event::new(), Barrier::new(TASKS + 1));
     let scope = TaskGroup::scope(|g| {
         for number in 0..TASKS {
@@ -31,7 +31,7 @@ fn beside_many_tasks(body: impl FnOnce()) {
 }
 
 /// Lets the thread of the dump come to a write that blocks.
-fn until_the_dump_is_stuck() {
+pub(crate) fn until_the_dump_is_stuck() {
     let is_stuck = || {
         let threads = std::fs::read_dir("/proc/self/task").expect("there is a /proc");
         let mut threads = threads.map(|thread| thread.expect("the process runs").path());

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::ptrace;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use taskgroup::{GroupSnapshot, StallPolicy, TaskGroup, TaskState, on_stall, snapshot};
 
@@ -22,6 +22,7 @@ trials![
     the_default_is_one_warning_and_one_block_on_stderr,
     a_closed_stderr_loses_the_block_and_nothing_else,
     a_stderr_that_nothing_reads_keeps_no_task,
+    a_stderr_without_a_reader_ends_no_program_that_sigpipe_would_end,
     the_abort_policy_aborts_after_the_report,
     a_hook_that_blocks_delays_the_abort_but_does_not_prevent_it,
     a_process_that_was_stopped_gets_the_whole_delay_again,
@@ -129,6 +130,19 @@ fn a_stderr_that_nothing_reads_keeps_no_task() {
 
     let (_unread, full) = unread_stderr();
     run_in_child_with_stderr(TEST, full);
+}
+
+fn a_stderr_without_a_reader_ends_no_program_that_sigpipe_would_end() {
+    const TEST: &str = "a_stderr_without_a_reader_ends_no_program_that_sigpipe_would_end";
+    if is_child() {
+        // SAFETY: no handler is set.
+        unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.expect("it can be set");
+        return stall_with_the_default_output();
+    }
+
+    let (reads, writes) = rustix::pipe::pipe().expect("there are descriptors");
+    drop(reads);
+    run_in_child_with_stderr(TEST, writes);
 }
 
 fn the_abort_policy_aborts_after_the_report() {
