@@ -1,14 +1,15 @@
 //! Models of what a thread shows of itself.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use loom::thread;
 
 use super::Bound::Exhaustive;
-use super::Model;
 use super::support::{must_see, saw};
+use super::{Model, Watched};
 use crate::facade::{AtomicU64, Ordering};
-use crate::lanes::Version;
+use crate::lanes::{Describe, OpenGroups, Version};
 
 pub(super) const MODELS: &[Model] = &[
     holds!(
@@ -37,6 +38,41 @@ pub(super) const MODELS: &[Model] = &[
         Exhaustive,
         "torn",
         "a reader keeps data of two versions"
+    ),
+    holds!(
+        lanes_groups_are_read_while_they_live,
+        Exhaustive,
+        Exhaustive,
+        "a reader of the groups of a thread finds a list that was there, and has done with it \
+             before a group of it goes on to its end"
+    ),
+    breaks!(
+        broken_lanes_group_is_taken_back_beside_a_reader,
+        "group-is-taken-back-beside-its-readers" in lanes_groups_are_read_while_they_live,
+        Exhaustive,
+        "Causality violation",
+        "a reader uses a group that its thread has taken back without a look for readers"
+    ),
+    breaks!(
+        broken_lanes_owner_does_not_wait_for_a_reader,
+        "owner-does-not-wait-for-readers" in lanes_groups_are_read_while_they_live,
+        Exhaustive,
+        "Causality violation",
+        "a reader uses a group whose thread has seen the reader and not waited"
+    ),
+    breaks!(
+        broken_lanes_reader_begins_during_a_change,
+        "reader-begins-during-a-change" in lanes_groups_are_read_while_they_live,
+        Exhaustive,
+        "Causality violation",
+        "a reader that begins while the list is changed uses a group that is taken back"
+    ),
+    breaks!(
+        broken_lanes_group_is_seen_before_its_place,
+        "group-is-seen-before-its-place" in lanes_groups_are_read_while_they_live,
+        Exhaustive,
+        "Causality violation",
+        "a reader finds the new length of a list before the group at its end"
     ),
 ];
 
@@ -74,6 +110,68 @@ fn lanes_reader_keeps_one_version() {
             2 => saw("the second write"),
             _ => {}
         }
+    }
+    owner.join().unwrap();
+}
+
+/// A group that describes itself by its number, while it lives.
+struct Open {
+    number: u64,
+    alive: Watched,
+}
+
+impl Open {
+    fn new(number: u64) -> Self {
+        Open {
+            number,
+            alive: Watched::new(),
+        }
+    }
+}
+
+impl Describe for Open {
+    fn describe(&self, into: &mut dyn Any) {
+        self.alive.read();
+        *into.downcast_mut().expect("the model asks for a number") = self.number;
+    }
+}
+
+fn lanes_groups_are_read_while_they_live() {
+    must_see(["none", "one", "two", "busy"]);
+
+    // The second one is not among the first, which a model has one of.
+    let list = Arc::new(OpenGroups::new());
+    // The memory of the groups stays, so that a use that comes too late is one of `alive`.
+    let groups = Arc::new([Open::new(1), Open::new(2)]);
+    let (theirs, opened) = (list.clone(), groups.clone());
+    let owner = thread::spawn(move || {
+        for group in &*opened {
+            // SAFETY: this thread is the only one to write, and the group lives until the model
+            // ends.
+            unsafe { theirs.push(group.number, group) };
+        }
+        for group in opened.iter().rev() {
+            // SAFETY: as above.
+            unsafe { theirs.remove(group) };
+            group.alive.write();
+        }
+    });
+
+    let read = list.read(|groups| {
+        let numbers = groups.iter().map(|(number, group)| {
+            let mut described = 0_u64;
+            group.describe(&mut described);
+            assert_eq!(described, number, "another group");
+            number
+        });
+        numbers.collect::<Vec<_>>()
+    });
+    match read.as_deref() {
+        Err(_) => saw("busy"),
+        Ok([]) => saw("none"),
+        Ok([1]) => saw("one"),
+        Ok([1, 2]) => saw("two"),
+        Ok(other) => panic!("the list was never {other:?}"),
     }
     owner.join().unwrap();
 }

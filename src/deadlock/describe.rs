@@ -33,7 +33,7 @@ pub(super) fn describe_group(graph: &mut Graph, number: u64) -> Option<Deadlocke
     // The lanes that were read have no token: a `Graph` keeps no group alive.
     let (opener, _) = graph.opening(number)?;
     let described = graph.threads[opener].source.with_groups(|groups| {
-        let (_, group) = groups.iter().find(|(group, _)| *group == number)?;
+        let group = groups.get(number)?;
         let (mut token, mut view) = (TokenView::default(), GroupView::default());
         group.describe(&mut token);
         group.describe(&mut view);

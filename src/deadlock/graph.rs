@@ -318,9 +318,8 @@ fn described<V: Default + 'static>(threads: &[ReadLane], group: u64) -> Option<V
     // A group is open in the lane of the thread that opened it.
     let opened = threads.iter().find(|seen| opens(&seen.view, group))?;
     let described = opened.source.with_groups(|groups| {
-        let (_, open) = groups.iter().find(|(number, _)| *number == group)?;
         let mut view = V::default();
-        open.describe(&mut view);
+        groups.get(group)?.describe(&mut view);
         Some(view)
     });
     described.ok().flatten()

@@ -7,6 +7,7 @@ use super::state::group_state::GroupState;
 use crate::cancel::Cancelled;
 use crate::cancel::actor::{Actor, Part, TaskIdentity};
 use crate::error::{Elapsed, Failure, FailureKind, Origin, TaskError};
+use crate::lanes::Listed;
 use crate::trace;
 
 /// The state of a group and its failures.
@@ -14,7 +15,7 @@ use crate::trace;
 /// Tasks and handles borrow it from the scope, and use nothing of it after the task has left the
 /// counts.
 pub(crate) struct GroupCore<E> {
-    pub(crate) state: Arc<GroupState>,
+    pub(crate) state: Listed<GroupState>,
     pub(crate) failures: FailureLog<E>,
 }
 

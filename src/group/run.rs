@@ -19,7 +19,7 @@ use crate::cancel::context::InsideScope;
 use crate::cancel::{CancelToken, Cancelled, Node, Observer, OwnedBy, TokenId, context, current};
 use crate::error::{Failure, FailureKind, GroupError, Origin, TaskError};
 use crate::facade::{Contained, Mutex, Payload, catch};
-use crate::lanes::{self, FrameKind, Pushed, ShownFrame};
+use crate::lanes::{self, FrameKind, Listed, Pushed, ShownFrame};
 use crate::panics::PanicPayload;
 use crate::trace::{GroupRun, GroupTrace, OpenedGroup};
 
@@ -74,7 +74,7 @@ where
 {
     let location = Location::caller();
     let begun = Stopwatch::start(Timing::Coarse);
-    let (state, shown) = open(&options, location);
+    let (state, frame) = open(&options, location);
     let opened_in = state.opened_in();
     let node = state.node().clone();
     let core = GroupCore {
@@ -100,7 +100,7 @@ where
     let returned = catch(|| body(&group));
     drop(recorded);
 
-    let visible = Visible { traced, shown };
+    let visible = Visible { traced, frame };
     conclude(&group, returned, inside, visible, options.name, begun)
 }
 
@@ -145,9 +145,9 @@ fn conclude<T, E: TaskError>(
 /// stall is about.
 ///
 /// Apart from [`run`], which is compiled once for each scope of a program.
-fn open(options: &Options, location: &'static Location<'static>) -> (Arc<GroupState>, ShownScope) {
+fn open(options: &Options, location: &'static Location<'static>) -> (Listed<GroupState>, Pushed) {
     let opened_in = current::actor().map(Arc::new);
-    let info = GroupInfo {
+    let info = || GroupInfo {
         name: options.name.clone(),
         location,
         fatal: options.fatal,
@@ -163,42 +163,19 @@ fn open(options: &Options, location: &'static Location<'static>) -> (Arc<GroupSt
         |id| open_trace(options, id, opened_in.as_deref(), location),
     );
 
-    let shown = ShownScope::begin(&state, location);
+    // The frame first: a reader finds the thread that has opened a listed group.
+    let id = state.node().id().0;
+    let frame = lanes::push(ShownFrame {
+        kind: FrameKind::Scope,
+        id,
+        group: 0,
+        location,
+    });
+    let state = Listed::new(id, state);
 
     // Now, since the watcher finds the group there.
     state.ask_for_look();
-    (state, shown)
-}
-
-/// While it lives, the lane of this thread shows a scope.
-struct ShownScope {
-    id: u64,
-    _frame: Pushed,
-}
-
-impl ShownScope {
-    fn begin(state: &Arc<GroupState>, location: &'static Location<'static>) -> Self {
-        let id = state.node().id().0;
-        let frame = lanes::push(ShownFrame {
-            kind: FrameKind::Scope,
-            id,
-            group: 0,
-            location,
-        });
-        // The frame first: a reader finds the thread that has opened a listed group.
-        if let Some(lane) = lanes::mine() {
-            lane.open(id, state.clone());
-        }
-        ShownScope { id, _frame: frame }
-    }
-}
-
-impl Drop for ShownScope {
-    fn drop(&mut self) {
-        if let Some(lane) = lanes::mine() {
-            lane.close(self.id);
-        }
-    }
+    (state, frame)
 }
 
 /// Makes the node of a group: a child of the current scope and of the parents it was given.
@@ -209,8 +186,12 @@ fn open_node(
 ) -> Arc<Node> {
     // The group is a child of the current scope, whatever its other parents are.
     let current = context::current();
-    let parents = options.parents.iter().map(CancelToken::node);
-    let node = Node::of_group(current.iter().chain(parents), observer);
+    let node = if options.parents.is_empty() {
+        Node::of_group(&current, observer)
+    } else {
+        let parents = options.parents.iter().map(CancelToken::node);
+        Node::of_group(current.iter().chain(parents), observer)
+    };
 
     // A timeout that is too long to express never passes.
     let timeout = options
@@ -326,13 +307,14 @@ fn resume_body<E: TaskError>(
 /// Where others see a scope until its result is made: in its span, and on the lane of its thread.
 struct Visible {
     traced: Option<Box<GroupRun>>,
-    shown: ShownScope,
+    frame: Pushed,
 }
 
 impl Visible {
     /// Ends what others see of the scope. From here on it is no longer reported.
-    fn end(self, state: &GroupState, outcome: &'static str) {
-        drop(self.shown);
+    fn end(self, state: &Listed<GroupState>, outcome: &'static str) {
+        state.take_back();
+        drop(self.frame);
         if let Some(traced) = self.traced {
             end_trace(state, *traced, outcome);
         }

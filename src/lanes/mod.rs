@@ -12,8 +12,9 @@
 //!   thread-locals. In between only that thread writes it. Lanes are never freed: a lane that was
 //!   given back is claimed by a later thread, with a new number.
 //! - A lane contains values alone: numbers, places in the source. Nothing in it is an
-//!   address that a reader follows. The two lists under a lock are the exception: the names of
-//!   tasks, and the groups that are open, each held by an `Arc` beside the one of its scope.
+//!   address that a reader follows, with three exceptions: the names of the tasks and the batch of
+//!   a worker, each under a lock, and the groups that the thread has opened. [`Listed`] keeps such
+//!   a group alive while it is on the list, and takes it off when no reader is at the list.
 //!
 //! # Invariants
 //!
@@ -28,8 +29,9 @@
 //! 4. A thread that is woken counts, in `looks`, before and after it looks whether its wait is
 //!    over. So a reader can wake a thread and learn that the thread itself found its wait not to be
 //!    over.
-//! 5. The owner takes the locks of its lane only for a push or a pop. A reader only tries them, and
-//!    under them neither blocks nor runs user code. Readers do not hinder each other.
+//! 5. The owner takes the locks of its lane only for a push or a pop, and waits for readers of its
+//!    groups only to take one off the list. A reader only tries, and meanwhile neither blocks nor
+//!    runs user code. Readers do not hinder each other.
 //!
 //! No protocol between threads rests on a lane. The owner alone decides by its own lane: to wait
 //! for a lock that its task holds already is a panic. In a loom model threads have no lanes.
@@ -47,6 +49,7 @@ mod held;
 mod helpers;
 mod hold;
 mod lane;
+mod listed;
 mod push;
 #[cfg_attr(loom, path = "no_registry.rs")]
 mod registry;
@@ -61,7 +64,10 @@ pub(crate) use glance::Glance;
 pub(crate) use held::{HeldAs, HeldView, LockRank};
 pub(crate) use helpers::{Helper, helpers};
 pub(crate) use hold::{Held, downgraded, forgotten, locked, locked_here, unlocked};
-pub(crate) use lane::{Busy, Describe, Lane, LaneView, OpenGroup};
+#[cfg(taskgroup_models)]
+pub(crate) use lane::OpenGroups;
+pub(crate) use lane::{Busy, Describe, Lane, LaneView, ReadGroups};
+pub(crate) use listed::Listed;
 pub(crate) use push::{Pushed, mark_starting, push, push_here, to_sight};
 use registry::claimed;
 use registry::system_number;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::queue_walk::QueueWalk;
 use super::view::{BatchView, GroupView};
-use crate::lanes::{self, Lane, LaneView, OpenGroup};
+use crate::lanes::{self, Lane, LaneView, ReadGroups};
 
 /// How many groups of a thread are described at once. A thread that opens or ends a scope waits
 /// meanwhile.
@@ -153,8 +153,8 @@ fn walk(lane: &Lane, number: u64, queue: &mut QueueWalk) -> Result<(), lanes::Bu
     let mut tries = TRIES;
     while queue.is_unfinished() {
         let found = lane.with_groups(|groups| {
-            let group = groups.iter().find(|(other, _)| *other == number);
-            group.map(|(_, group)| group.describe(queue)).is_some()
+            let group = groups.get(number);
+            group.map(|group| group.describe(queue)).is_some()
         });
         match found {
             // The group has ended.
@@ -188,14 +188,14 @@ fn thread_name(
 
 /// Describes the groups from `first` on, up to the size of a chunk.
 ///
-/// Under the lock of the list. Each group is described where it is: a reference of this thread
-/// could be the last, and drop values of the user here.
-fn described(groups: &[(u64, OpenGroup)], first: usize) -> Vec<NumberedGroup> {
+/// Each group is described where it is: a reference of this thread could be the last, and drop
+/// values of the user here.
+fn described(groups: &ReadGroups<'_>, first: usize) -> Vec<NumberedGroup> {
     let chunk = groups.iter().skip(first).take(CHUNK);
     let describe = chunk.map(|(number, group)| {
         let mut view = GroupView::default();
         group.describe(&mut view);
-        (*number, view)
+        (number, view)
     });
     describe.collect()
 }

@@ -26,18 +26,18 @@
 //! # Invariants
 //!
 //! 1. A look that is asked for takes place: see [`schedule`], which has a model.
-//! 2. A scope is counted as reported under the lock of the list that it leaves at its end, and only
-//!    while it is on the list. So a report is never made for a scope that has ended, and the end of
-//!    a scope sees every report that was made for it.
+//! 2. A scope is counted as reported by a reader of the list that it leaves at its end, and only
+//!    while it is on the list: it leaves when no reader is at the list. So a report is never made
+//!    for a scope that has ended, and the end of a scope sees every report that was made for it.
 //! 3. The time between two looks is known beforehand. A look that comes late has found the process
 //!    asleep, stopped or without a processor, and then all delays start again.
 //! 4. User code, and calls that may block, run on the reporter alone, with no lock held.
 //!
 //! # Lock order
 //!
-//! The lock of the list of a lane, which is only tried, and inside it the locks of a group's node
-//! and queue, which are only tried too. The lock of the watch and the lock of the reporter are
-//! taken with no other lock held.
+//! A reader of the list of a lane keeps its thread from ending a scope, like a lock, and tries the
+//! locks of a group's node and queue, and waits for none. The lock of the watch and the lock of the
+//! reporter are taken with no other lock held.
 //!
 //! A scope that ends in time pays nothing for this at its end, but for one load if it was
 //! cancelled.

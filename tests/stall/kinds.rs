@@ -15,7 +15,9 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 use taskgroup::channel::{bounded, select};
 use taskgroup::sync::{Barrier, Event, Latch, OnceCell, Promise, RwLock, Semaphore, WaitGroup};
-use taskgroup::{Snapshot, TaskHandle, TaskSnapshot, TaskState, io, net, process, shield, sync};
+use taskgroup::{
+    Cancelled, Snapshot, TaskHandle, TaskSnapshot, TaskState, io, net, process, shield, sync,
+};
 
 use super::*;
 use crate::support::{until, watch};
@@ -208,7 +210,12 @@ fn held<'scope>(kinds: &mut Kinds<'scope, '_>, held: &'scope Held) {
 
 fn pauses_and_signals(kinds: &mut Kinds<'_, '_>) {
     kinds.ours("sleep", "sleep", || taskgroup::sleep(10 * LONG));
-    kinds.ours("park", "park", || taskgroup::park());
+    // One park may return early.
+    kinds.ours("park", "park", || -> Result<(), Cancelled> {
+        loop {
+            taskgroup::park()?;
+        }
+    });
     kinds.ours("token", "CancelToken::wait", || CancelToken::new().wait());
     kinds.ours("condvar", "Condvar::wait", || {
         let (mutex, condvar) = (sync::Mutex::new(()), sync::Condvar::new());

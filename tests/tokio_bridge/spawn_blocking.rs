@@ -82,7 +82,7 @@ fn the_cancel_reaches_the_groups_that_the_closure_opens() {
                 for _ in 0..3 {
                     g.spawn(|| {
                         also.fetch_add(1, SeqCst);
-                        Ok(taskgroup::park()?)
+                        Ok(taskgroup::sleep(Duration::MAX)?)
                     });
                 }
                 Ok(())

@@ -98,7 +98,7 @@ pub(crate) struct GroupState {
     callback_panics: Mutex<Vec<CallbackPanic>>,
     /// There are callback panics. The scope ends after all callbacks and hooks.
     any_callback_panicked: PlainBool,
-    /// The scope has been reported as stalled. Set under the lock of the list of open groups.
+    /// The scope has been reported as stalled. Set by a reader of the open groups.
     stalls: PlainBool,
     /// The callbacks and hooks that kept the cancelling thread.
     #[cfg_attr(loom, allow(dead_code, reason = "a model has no reports of stalls"))]
@@ -111,7 +111,7 @@ impl GroupState {
     #[inline]
     pub(crate) fn new(
         limit: Option<usize>,
-        info: GroupInfo,
+        info: impl FnOnce() -> GroupInfo,
         opened_in: Option<Arc<Actor>>,
         node: impl FnOnce(Weak<dyn Observer>) -> Arc<Node>,
         trace: impl FnOnce(TokenId) -> Option<Box<GroupTrace>>,
@@ -127,13 +127,13 @@ impl GroupState {
                 token,
                 trace,
                 limit: limit.unwrap_or(UNLIMITED),
-                info,
+                info: info(),
                 opened_in,
                 bindings: Bindings::current(),
                 outer_permit: held_permits::innermost(),
                 owner: context::identity(),
                 used: PlainBool::new(false),
-                queue: preset!(Mutex::new(TaskQueue::new())),
+                queue: Mutex::new(TaskQueue::new()),
                 daemon_node: preset!(OnceLock::new()),
                 ended_in_place: PlainUsize::new(0),
                 ended_from_queue: PlainUsize::new(0),
@@ -148,7 +148,7 @@ impl GroupState {
     }
 
     /// Whether the scope has been reported as stalled. For the owner, once the group is off the
-    /// list of open groups: the lock of the list orders the load.
+    /// list of open groups: to take it off orders the load.
     #[inline]
     pub(crate) fn has_stalled(&self) -> bool {
         self.stalls.load(Relaxed)

@@ -33,7 +33,7 @@ impl GroupState {
         }
     }
 
-    /// Describes what the watcher asks for. Called under the lock of the list of open groups.
+    /// Describes what the watcher asks for. Called by a reader of the open groups.
     pub(super) fn describe_stall(&self, view: &mut StallView) {
         let info = self.info();
         view.after = info.stall_after;
@@ -66,7 +66,7 @@ impl GroupState {
         }
     }
 
-    /// Counts a report. Called under the lock of the list of open groups.
+    /// Counts a report. Called by a reader of the open groups.
     pub(super) fn claim_report(&self, claim: &mut ReportClaim) {
         self.note_stall();
         claim.is_made = true;

@@ -278,7 +278,7 @@ fn tasks_that_are_given_back_come_first_and_in_their_order() {
             }
 
             let state = &g.core().state;
-            let batch = TaskBatch::new(state.clone());
+            let batch = TaskBatch::new(Arc::clone(state));
             batch.put(state.queue.lock().tasks.drain(..3).collect());
             batch.give_back();
             leave.send(())?;
@@ -354,7 +354,7 @@ fn counts_of_a_task_that_is_claimed_late(
             state.queue.lock().listed = true;
             // Of two tasks: with one alone, a count that is too high is cut to it.
             let [task, other] = [(); 2].map(|()| g.spawn(|| Ok(())));
-            let batch = TaskBatch::new(state.clone());
+            let batch = TaskBatch::new(Arc::clone(state));
             let taken = take(&batch);
             task.cancel();
             assert!(batch.next(Some(state.dispatch(taken))).is_none());
@@ -404,7 +404,7 @@ fn a_task_that_another_thread_claims_as_it_is_begun_is_counted_once() {
 
 /// Runs `count` tasks without a handle as a worker does, in one batch that it then reports.
 fn run_in_a_batch(state: &Arc<GroupState>, count: usize) {
-    let batch = TaskBatch::new(state.clone());
+    let batch = TaskBatch::new(Arc::clone(state));
     batch.put(state.queue.lock().tasks.drain(..count).collect());
     let mut last = None;
     while let Some(taken) = batch.next(last.take()) {

@@ -1,5 +1,6 @@
 //! One lane, and how its thread writes it.
 
+mod open_groups;
 mod reading;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -24,6 +25,7 @@ use super::version::Version;
 use super::wait::{Object, WaitCell, WaitFlags};
 use crate::facade::{PlainRwLock, const_fn};
 
+pub(crate) use open_groups::{OpenGroups, ReadGroups};
 pub(crate) use reading::{Busy, LaneView};
 
 /// Something that a lane holds and a folder above knows: a group, or the batch of a worker.
@@ -32,9 +34,6 @@ pub(crate) trait Describe: Send + Sync {
     /// but by trying, and runs no user code.
     fn describe(&self, into: &mut dyn Any);
 }
-
-/// A group that is open, held beside the reference of its scope.
-pub(crate) type OpenGroup = Arc<dyn Describe>;
 
 /// The state that one thread shows of itself. See the [module](super).
 pub(crate) struct Lane {
@@ -55,8 +54,8 @@ pub(crate) struct Lane {
     thread: PlainRwLock<Option<Thread>>,
     /// The names of the tasks in the frames, with the numbers of the tasks.
     names: PlainRwLock<Vec<(u64, Cow<'static, str>)>>,
-    /// The groups that this thread has opened, with the numbers of their tokens.
-    groups: PlainRwLock<Vec<(u64, OpenGroup)>>,
+    /// The groups that this thread has opened.
+    groups: OpenGroups,
     /// The tasks that this thread has taken and not begun, if it is a worker with a group.
     batch: PlainRwLock<Option<Arc<dyn Describe>>>,
     /// The thread is a worker.
@@ -80,7 +79,7 @@ impl Lane {
                 system: PlainI32::new(0),
                 thread: PlainRwLock::new(None),
                 names: PlainRwLock::new(Vec::new()),
-                groups: PlainRwLock::new(Vec::new()),
+                groups: OpenGroups::new(),
                 batch: PlainRwLock::new(None),
                 is_worker: PlainBool::new(false),
                 is_idle: PlainBool::new(false),
@@ -100,8 +99,9 @@ impl Lane {
     /// Keeps the list of groups busy, as its thread does for a moment.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn keep_busy<T>(&self, f: impl FnOnce() -> T) -> T {
-        let _groups = self.groups.write();
-        f()
+        let mut result = None;
+        self.groups.alone(|| result = Some(f()));
+        result.expect("`alone` calls its closure")
     }
 
     /// Gives the lane to the current thread.
@@ -135,8 +135,9 @@ impl Lane {
         self.is_idle.store(false, Relaxed);
 
         // A thread leaves its scopes before it ends, unless it ends the process inside of one.
-        let groups = mem::take(&mut *self.groups.write());
-        drop(groups);
+        //
+        // SAFETY: the lane is given back by its thread.
+        unsafe { self.groups.clear() };
         self.set_batch(None);
     }
 
@@ -359,23 +360,25 @@ impl Lane {
         }
     }
 
-    /// Shows a group that this thread has opened, until [`close`](Self::close). For the owner.
-    pub(crate) fn open(&self, group: u64, state: OpenGroup) {
-        self.groups.write().push((group, state));
+    /// Shows a group for good.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn open(&self, number: u64, group: Arc<dyn Describe>) {
+        let group: &'static Arc<dyn Describe> = Box::leak(Box::new(group));
+        // SAFETY: no other thread writes the lane of a test, and the group is never freed.
+        unsafe { self.groups.push(number, &**group) };
     }
 
-    /// Takes the group back that was opened last. For the owner.
-    pub(crate) fn close(&self, group: u64) {
-        // Scopes are nested, so the last one opened is the first one closed.
-        let mut groups = self.groups.write();
-        let closed = match groups.last() {
-            Some((last, _)) if *last == group => groups.pop(),
-            _ => None,
-        };
+    /// Takes back a group that [`open`](Self::open) shows.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn close(&self, group: &(dyn Describe + 'static)) {
+        // SAFETY: as above.
+        unsafe { self.groups.remove(group) };
+    }
 
-        // Outside the lock: a reader may try it meanwhile.
-        drop(groups);
-        drop(closed);
+    /// Returns the groups that this thread has opened.
+    #[inline]
+    pub(super) fn groups(&self) -> &OpenGroups {
+        &self.groups
     }
 
     /// Shows that the thread is a worker. For the owner.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 use std::thread::Thread;
 
-use super::{Lane, OpenGroup};
+use super::{Lane, ReadGroups};
 use crate::lanes::frames::FrameView;
 #[cfg(all(unix, feature = "signal"))]
 use crate::lanes::glance::Glance;
@@ -127,18 +127,15 @@ impl Lane {
         self.looks.load(Acquire).wrapping_sub(look) as i32 >= 0
     }
 
-    /// Calls `f` with the groups that the thread has opened, the outermost first. The thread waits
-    /// meanwhile, if it opens or ends a scope.
+    /// Calls `f` with the groups that the thread has opened. The thread waits meanwhile, if it ends
+    /// a scope.
     ///
     /// # Errors
     ///
-    /// Another thread holds the lock of the list.
-    pub(crate) fn with_groups<T>(
-        &self,
-        f: impl FnOnce(&[(u64, OpenGroup)]) -> T,
-    ) -> Result<T, Busy> {
-        // Invariant 5: a reader only tries the locks.
-        self.groups.try_read().map(|groups| f(&groups)).ok_or(Busy)
+    /// The thread changes the list just now.
+    pub(crate) fn with_groups<T>(&self, f: impl FnOnce(&ReadGroups<'_>) -> T) -> Result<T, Busy> {
+        // Invariant 5: a reader does not wait.
+        self.groups.read(f)
     }
 
     /// Describes the batch of a worker, if it has one.
@@ -292,27 +289,28 @@ mod tests {
 
     #[test]
     fn groups_and_names_are_shown_until_they_are_taken_back() {
-        struct Nothing;
+        // Not of size 0: its address tells it from others.
+        struct Nothing(#[allow(dead_code, reason = "only its place matters")] u8);
         impl Describe for Nothing {
             fn describe(&self, _: &mut dyn Any) {}
         }
 
         let lane = Lane::apart();
         let shown = || {
-            let groups =
-                lane.with_groups(|groups| groups.iter().map(|(group, _)| *group).collect());
+            let groups = lane.with_groups(|groups| groups.iter().map(|(group, _)| group).collect());
             let names = lane.names().expect("no other thread has the lane");
             let names = names.iter().map(|(task, _)| *task).collect();
             (groups.expect("no other thread has the lane"), names)
         };
         let is_shown = |expected: &[u64]| shown() == (expected.to_vec(), expected.to_vec());
+        let groups = [(); 3].map(|()| Arc::new(Nothing(0)));
         for depth in 1..=3 {
-            lane.open(depth, Arc::new(Nothing));
+            lane.open(depth, groups[depth as usize - 1].clone());
             lane.add_name(depth, "a task".into());
         }
         assert!(is_shown(&[1, 2, 3]));
         for depth in (1..=3).rev() {
-            lane.close(depth);
+            lane.close(&*groups[depth as usize - 1]);
             lane.take_name();
             assert!(is_shown(&[1, 2, 3][..depth as usize - 1]));
         }

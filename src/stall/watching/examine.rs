@@ -177,7 +177,7 @@ fn span_of(number: u64) -> GroupSpan {
     let mut view = SpanView::default();
     for lane in lanes::all() {
         let _ = lane.with_groups(|groups| {
-            if let Some((_, group)) = groups.iter().find(|(other, _)| *other == number) {
+            if let Some(group) = groups.get(number) {
                 group.describe(&mut view);
             }
         });
@@ -192,9 +192,8 @@ fn claim(number: u64) -> bool {
         let mut is_busy = false;
         for lane in lanes::all() {
             let found = lane.with_groups(|groups| {
-                let (_, group) = groups.iter().find(|(other, _)| *other == number)?;
                 let mut claim = ReportClaim::default();
-                group.describe(&mut claim);
+                groups.get(number)?.describe(&mut claim);
                 Some(claim.is_made)
             });
             match found {

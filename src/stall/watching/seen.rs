@@ -22,10 +22,10 @@ impl Seen {
         let mut seen = Seen::default();
         for lane in lanes::all() {
             let read = lane.with_groups(|groups| {
-                for (number, group) in groups {
+                for (number, group) in groups.iter() {
                     let mut view = StallView::default();
                     group.describe(&mut view);
-                    seen.add(*number, view, now);
+                    seen.add(number, view, now);
                 }
             });
             seen.is_busy |= read.is_err();

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use taskgroup::net::TcpListener;
 use taskgroup::process::Command;
@@ -72,7 +73,7 @@ fn a_closure_that_waits_for_a_future_passes_its_cancel_on() {
             let ours = taskgroup::current_token().unwrap();
             let (theirs, _link) = token_into(&ours);
             let inner = async {
-                let inner = spawn_blocking(|| taskgroup::park().unwrap_err());
+                let inner = spawn_blocking(|| taskgroup::sleep(Duration::MAX).unwrap_err());
                 begin.send(()).unwrap();
                 // The inner work is dropped with this future.
                 theirs.run_until_cancelled(inner).await.is_none()
@@ -90,7 +91,7 @@ fn a_future_that_loses_a_select_cancels_its_closure_and_the_winner_stays() {
     let _watch = watch();
     runtime().block_on(async {
         let (ended, end) = oneshot::channel();
-        let slow = spawn_blocking(move || ended.send(taskgroup::park().unwrap_err()));
+        let slow = spawn_blocking(move || ended.send(taskgroup::sleep(Duration::MAX).unwrap_err()));
         let fast = spawn_blocking(|| 7);
         tokio::pin!(slow, fast);
         let won = std::future::poll_fn(|context| {

@@ -1,0 +1,463 @@
+//! The groups that a thread has opened, which every thread may read.
+
+use std::fmt;
+use std::iter;
+use std::ptr::{self, NonNull};
+
+use super::{Busy, Describe};
+#[cfg(not(loom))]
+use crate::facade::PlainRwLock;
+use crate::facade::{AtomicU32, Cell, Ordering, const_fn, preset, yield_now};
+
+/// How many groups of a thread need no allocation.
+const SHALLOW: usize = if cfg!(loom) { 1 } else { 8 };
+
+/// The owner takes a group back. Above this bit, the word counts the readers.
+const CHANGING: u32 = 1;
+const READER: u32 = 2;
+
+/// The groups that one thread has opened, the outermost first. The thread is the *owner*.
+///
+/// A scope by itself costs little, so the list costs its owner one read-modify-write for each: none
+/// to add a group, and one to take it back.
+///
+/// # Safety of the pointers
+///
+/// - A group lives from its [`push`](Self::push) until its [`remove`](Self::remove) returns: these
+///   calls ask for it.
+/// - A reader counts itself before it looks at the list, and is counted until it has done with what
+///   it found there. It looks at no place from `len` on.
+/// - The owner writes to places from `len` on. It makes `len` smaller, and changes what `deep`
+///   contains, while no reader is counted and none can begin to be. So no reader uses a group that
+///   has been taken back.
+///
+/// # Memory ordering
+///
+/// The owner's addition to `readers` is after the end of each reader that was counted before it,
+/// and before the begin of each that is counted later. A reader that sees a `len` sees the places
+/// below it.
+pub(crate) struct OpenGroups {
+    readers: AtomicU32,
+    /// How many there are. Only the owner writes it.
+    len: AtomicU32,
+    first: [Cell<Place>; SHALLOW],
+    /// Those after the first.
+    deep: Cell<Vec<OpenGroup>>,
+    /// Each reader holds it for as long as it is counted, so that the owner can wait for them. The
+    /// threads of a model try again and again.
+    #[cfg(not(loom))]
+    gate: PlainRwLock<()>,
+}
+
+// SAFETY: see the type. What the pointers point to is `Send` and `Sync`, as `Describe` asks.
+unsafe impl Send for OpenGroups {}
+// SAFETY: as above.
+unsafe impl Sync for OpenGroups {}
+
+#[derive(Clone, Copy)]
+struct OpenGroup {
+    /// The number of the token of the group.
+    number: u64,
+    group: NonNull<dyn Describe>,
+}
+
+/// A place for a group. Its fields are written one by one: a value that is put together and then
+/// copied would wait until its parts have left the store buffer.
+#[derive(Clone, Copy)]
+struct Place {
+    number: u64,
+    group: Option<NonNull<dyn Describe>>,
+}
+
+impl Place {
+    const EMPTY: Self = Place {
+        number: 0,
+        group: None,
+    };
+
+    fn get(self) -> Option<OpenGroup> {
+        let Place { number, group } = self;
+        group.map(|group| OpenGroup { number, group })
+    }
+}
+
+impl OpenGroups {
+    const_fn! {
+        pub(crate) const fn new() -> Self {
+            OpenGroups {
+                readers: AtomicU32::new(0),
+                len: AtomicU32::new(0),
+                first: [preset!(Cell::new(Place::EMPTY)); SHALLOW],
+                deep: Cell::new(Vec::new()),
+                #[cfg(not(loom))]
+                gate: PlainRwLock::new(()),
+            }
+        }
+    }
+
+    /// Adds a group.
+    ///
+    /// # Safety
+    ///
+    /// This thread is the owner, and `group` lives until [`remove`](Self::remove) has returned for
+    /// it.
+    #[inline]
+    pub(crate) unsafe fn push(&self, number: u64, group: &(dyn Describe + 'static)) {
+        let group = NonNull::from(group);
+        let len = self.len.load(Ordering::Relaxed);
+
+        match self.first.get(len as usize) {
+            Some(place) => {
+                place.with_mut(|place| {
+                    // SAFETY: no reader looks at a place from `len` on.
+                    let place = unsafe { &mut *place };
+                    place.number = number;
+                    place.group = Some(group);
+                });
+                // Release: a reader that sees this length sees the place.
+                //
+                // fault: group-is-seen-before-its-place
+                self.len.store(len + 1, Ordering::Release);
+            }
+            None => self.push_deep(OpenGroup { number, group }, len),
+        }
+    }
+
+    #[cold]
+    fn push_deep(&self, added: OpenGroup, len: u32) {
+        self.alone(|| {
+            // SAFETY: no reader is counted, and only the owner comes here.
+            self.deep.with_mut(|deep| unsafe { (*deep).push(added) });
+            self.len.store(len + 1, Ordering::Relaxed);
+        });
+    }
+
+    /// Takes a group back, if it is on the list. Waits for the readers that are at the list now.
+    ///
+    /// # Safety
+    ///
+    /// This thread is the owner.
+    #[inline]
+    pub(crate) unsafe fn remove(&self, group: &(dyn Describe + 'static)) {
+        let group = NonNull::from(group);
+        let len = self.len.load(Ordering::Relaxed) as usize;
+
+        // Scopes are nested, so the last one opened is the first one that ends.
+        let last = len.checked_sub(1).and_then(|last| self.first.get(last));
+        // SAFETY: only the owner writes to it.
+        let last = last.and_then(|last| last.with(|last| unsafe { (*last).group }));
+        if last.is_some_and(|last| ptr::addr_eq(last.as_ptr(), group.as_ptr())) {
+            // fault: group-is-taken-back-beside-its-readers
+            self.alone(|| self.len.store(len as u32 - 1, Ordering::Relaxed));
+        } else {
+            self.remove_slowly(group, len);
+        }
+    }
+
+    /// Takes back a group that is not the last of the first ones.
+    #[cold]
+    fn remove_slowly(&self, group: NonNull<dyn Describe>, len: usize) {
+        self.alone(|| {
+            let mut left: Vec<_> = (0..len).map(|index| self.at(index)).collect();
+            left.retain(|other| !ptr::addr_eq(other.group.as_ptr(), group.as_ptr()));
+            self.len.store(left.len() as u32, Ordering::Relaxed);
+
+            let deep = left.split_off(left.len().min(SHALLOW));
+            for (place, OpenGroup { number, group }) in iter::zip(&self.first, left) {
+                let group = Some(group);
+                // SAFETY: no reader is counted, and only the owner comes here.
+                place.with_mut(|place| unsafe { *place = Place { number, group } });
+            }
+            // SAFETY: as above.
+            self.deep.with_mut(|place| unsafe { *place = deep });
+        });
+    }
+
+    /// Takes all groups back.
+    ///
+    /// # Safety
+    ///
+    /// This thread is the owner.
+    pub(super) unsafe fn clear(&self) {
+        if self.len.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+
+        self.alone(|| {
+            self.len.store(0, Ordering::Relaxed);
+            // SAFETY: no reader is counted, and only the owner comes here.
+            self.deep.with_mut(|deep| unsafe { (*deep).clear() });
+        });
+    }
+
+    /// Runs `change` while no reader is at the list. For the owner.
+    #[inline]
+    pub(super) fn alone(&self, change: impl FnOnce()) {
+        // Acquire pairs with the end of a reader: what it has read is read.
+        let readers = self.readers.fetch_add(CHANGING, Ordering::Acquire);
+        // fault: owner-does-not-wait-for-readers
+        if readers != 0 {
+            self.wait_for_readers();
+        }
+
+        change();
+
+        // Release: a reader that is counted from now on sees the change.
+        self.readers.store(0, Ordering::Release);
+    }
+
+    #[cold]
+    fn wait_for_readers(&self) {
+        #[cfg(not(loom))]
+        drop(self.gate.write());
+
+        while self.readers.load(Ordering::Acquire) != CHANGING {
+            yield_now();
+        }
+    }
+
+    /// Calls `f` with the list. The owner waits meanwhile, if it takes a group back.
+    ///
+    /// # Errors
+    ///
+    /// The owner changes the list just now.
+    pub(crate) fn read<T>(&self, f: impl FnOnce(&ReadGroups<'_>) -> T) -> Result<T, Busy> {
+        #[cfg(not(loom))]
+        let _gate = self.gate.try_read().ok_or(Busy)?;
+        let _counted = Counted::begin(self)?;
+
+        // Acquire pairs with `push`.
+        let len = self.len.load(Ordering::Acquire) as usize;
+        Ok(f(&ReadGroups { list: self, len }))
+    }
+
+    /// Returns the group at this place of the list. For the owner, and for a reader that has seen
+    /// the list to be longer.
+    fn at(&self, index: usize) -> OpenGroup {
+        let found = match self.first.get(index) {
+            // SAFETY: the owner does not write to a place that a counted reader may look at.
+            Some(place) => place.with(|place| unsafe { *place }).get(),
+            None => self.deep.with(|deep| {
+                // SAFETY: as above.
+                let deep = unsafe { &*deep };
+                deep.get(index - SHALLOW).copied()
+            }),
+        };
+        found.expect("a place below the length of the list is filled")
+    }
+}
+
+impl fmt::Debug for OpenGroups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenGroups")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A reader, while it is counted.
+struct Counted<'a>(&'a OpenGroups);
+
+impl<'a> Counted<'a> {
+    fn begin(list: &'a OpenGroups) -> Result<Self, Busy> {
+        let mut readers = list.readers.load(Ordering::Relaxed);
+        // fault: reader-begins-during-a-change
+        while readers & CHANGING == 0 {
+            // Acquire pairs with the end of a change.
+            match list.readers.compare_exchange_weak(
+                readers,
+                readers + READER,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Ok(Counted(list)),
+                Err(now) => readers = now,
+            }
+        }
+        Err(Busy)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        // Release: the owner that sees this finds all reads done.
+        self.0.readers.fetch_sub(READER, Ordering::Release);
+    }
+}
+
+/// The groups of a thread, for a reader.
+pub(crate) struct ReadGroups<'a> {
+    list: &'a OpenGroups,
+    len: usize,
+}
+
+impl ReadGroups<'_> {
+    /// Returns the groups with the numbers of their tokens, the outermost first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &dyn Describe)> {
+        (0..self.len).map(|index| {
+            let OpenGroup { number, group } = self.list.at(index);
+            // SAFETY: it lives while the reader is counted, which is longer than `self`.
+            (number, unsafe { group.as_ref() })
+        })
+    }
+
+    /// Returns the group with this number, if it is on the list.
+    pub(crate) fn get(&self, number: u64) -> Option<&dyn Describe> {
+        let (_, group) = self.iter().find(|(other, _)| *other == number)?;
+        Some(group)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::any::Any;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::lanes::{self, Listed};
+
+    /// A group that tells whether it lives.
+    struct Open(AtomicBool);
+
+    impl Open {
+        fn new() -> Self {
+            Open(AtomicBool::new(true))
+        }
+    }
+
+    impl Describe for Open {
+        fn describe(&self, into: &mut dyn Any) {
+            *into.downcast_mut().expect("the tests ask for this") = self.0.load(SeqCst);
+        }
+    }
+
+    fn numbers(list: &OpenGroups) -> Vec<u64> {
+        let read = list.read(|groups| groups.iter().map(|(number, _)| number).collect());
+        read.expect("no thread changes the list")
+    }
+
+    #[test]
+    fn groups_are_taken_back_in_any_order() {
+        const ALL: usize = SHALLOW + 4;
+        let all: Vec<_> = (0..ALL as u64).collect();
+        let groups: Vec<_> = all.iter().map(|_| Open::new()).collect();
+
+        // The last, one of the deep, one of the first, the first, and so on.
+        for step in [1, 3, 5, 7, 11] {
+            let list = OpenGroups::new();
+            for (number, group) in iter::zip(&all, &groups) {
+                // SAFETY: no other thread writes the list, and no group ends before it.
+                unsafe { list.push(*number, group) };
+            }
+            assert_eq!(numbers(&list), all);
+
+            let mut left = all.clone();
+            let mut next = ALL - 1;
+            while !left.is_empty() {
+                next = (next + step) % left.len();
+                let number = left.remove(next);
+                // SAFETY: as above.
+                unsafe { list.remove(&groups[number as usize]) };
+                assert_eq!(numbers(&list), left);
+                // One that is not on the list.
+                //
+                // SAFETY: as above.
+                unsafe { list.remove(&groups[number as usize]) };
+                assert_eq!(numbers(&list), left);
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_is_read_only_while_it_lives() {
+        let (list, over) = (&OpenGroups::new(), &AtomicBool::new(false));
+        thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| {
+                    while !over.load(SeqCst) {
+                        let _ = list.read(|groups| {
+                            for (_, group) in groups.iter() {
+                                let mut is_alive = false;
+                                group.describe(&mut is_alive);
+                                assert!(is_alive, "a group that has been taken back is read");
+                            }
+                        });
+                    }
+                });
+            }
+
+            for round in 0..20_000 {
+                let groups: Vec<_> = (0..round % (SHALLOW + 3)).map(|_| Open::new()).collect();
+                for (number, group) in iter::zip(0.., &groups) {
+                    // SAFETY: no other thread writes the list, and the group is taken back below.
+                    unsafe { list.push(number, group) };
+                }
+                for group in groups.iter().rev() {
+                    // SAFETY: as above.
+                    unsafe { list.remove(group) };
+                    group.0.store(false, SeqCst);
+                }
+            }
+            over.store(true, SeqCst);
+        });
+    }
+
+    #[test]
+    fn a_group_waits_for_its_readers_and_new_readers_do_not_wait() {
+        let (list, group) = (&OpenGroups::new(), &Open::new());
+        // SAFETY: the group is taken back below.
+        unsafe { list.push(1, group) };
+        let (reads, has_read) = mpsc::channel();
+        let (ends, has_ended) = mpsc::channel();
+        thread::scope(|threads| {
+            threads.spawn(move || {
+                list.read(|_| {
+                    reads.send(()).expect("the test waits");
+                    // Until the owner has come.
+                    while list.readers.load(Ordering::SeqCst) & CHANGING == 0 {
+                        thread::yield_now();
+                    }
+                    assert!(matches!(list.read(|_| ()), Err(Busy)));
+                    assert!(has_ended.try_recv().is_err(), "the owner has not waited");
+                })
+            });
+
+            let timeout = Duration::from_secs(60);
+            has_read.recv_timeout(timeout).expect("the thread reads");
+            // SAFETY: no other thread writes the list.
+            unsafe { list.remove(group) };
+            let _ = ends.send(());
+            assert_eq!(numbers(list), []);
+        });
+    }
+
+    #[test]
+    fn a_group_that_another_thread_lets_go_of_stays_alive() {
+        let group = Arc::new(Open::new());
+        let listed = Listed::new(1, group.clone());
+        thread::scope(|threads| {
+            threads.spawn(move || drop(listed));
+        });
+        assert_eq!(Arc::strong_count(&group), 2);
+
+        let lane = lanes::mine().expect("the thread is not in a late destructor");
+        let is_shown = lane.with_groups(|groups| groups.get(1).is_some());
+        assert_eq!(is_shown, Ok(true));
+    }
+
+    #[test]
+    fn a_thread_that_ends_inside_of_a_scope_leaves_no_group() {
+        const NUMBER: u64 = u64::MAX - 7;
+        thread::spawn(|| std::mem::forget(Listed::new(NUMBER, Arc::new(Open::new()))))
+            .join()
+            .unwrap();
+        for lane in lanes::all() {
+            let is_shown = lane.with_groups(|groups| groups.get(NUMBER).is_some());
+            assert!(!is_shown.unwrap_or(false));
+        }
+    }
+}
