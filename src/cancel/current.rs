@@ -278,6 +278,7 @@ pub(crate) fn is_ill() -> bool {
 
 /// Returns the task or body that this thread is in.
 #[inline]
+#[inline]
 pub(crate) fn actor() -> Option<Actor> {
     with(|records| records.borrow().last()?.actor.clone()).flatten()
 }

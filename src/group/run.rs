@@ -341,9 +341,8 @@ fn report<T, E: TaskError>(
     let GroupCore { state, failures } = core;
 
     // Callbacks have no place among the tasks, so their panics come last.
-    let panics = state.take_callback_panics();
-    if !panics.is_empty() {
-        failures.add_callback_panics(panics);
+    if state.has_callback_panics() {
+        failures.add_callback_panics(state.take_callback_panics());
     }
 
     let cut = state.cut();

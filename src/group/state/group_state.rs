@@ -266,10 +266,14 @@ impl GroupState {
         self.queue.lock().cut.clone()
     }
 
+    /// Whether a callback or a hook has panicked. For the owner, after all of them have ended.
+    #[inline]
+    pub(crate) fn has_callback_panics(&self) -> bool {
+        self.any_callback_panicked.load(Relaxed)
+    }
+
+    #[cold]
     pub(crate) fn take_callback_panics(&self) -> Vec<CallbackPanic> {
-        if !self.any_callback_panicked.load(Relaxed) {
-            return Vec::new();
-        }
         std::mem::take(&mut *self.callback_panics.lock())
     }
 
