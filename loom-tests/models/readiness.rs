@@ -220,13 +220,13 @@ fn read(descriptor: &Descriptor) -> Result<(), Cancelled> {
         true => ControlFlow::Break(Ok(())),
         false => ControlFlow::Continue(()),
     };
-    let taken = context::call_when_ready(
+    context::call_when_ready(
         WaitKind::SocketRead,
         || Ok::<_, Cancelled>(None),
+        || unreachable!("there is no limit"),
         call,
         |waker, limit| descriptor.poll(waker, limit),
-    )?;
-    taken.ok_or_else(|| unreachable!("there is no limit"))
+    )
 }
 
 fn readiness_late_wake_is_drained_with_a_cancel() {

@@ -278,7 +278,6 @@ pub(crate) fn is_ill() -> bool {
 
 /// Returns the task or body that this thread is in.
 #[inline]
-#[inline]
 pub(crate) fn actor() -> Option<Actor> {
     with(|records| records.borrow().last()?.actor.clone()).flatten()
 }

@@ -82,8 +82,7 @@ pub(crate) fn poll(
     })
 }
 
-/// Calls `call` until it does not ask to wait, and blocks in `poll` between the calls. Returns none
-/// once `limit` has passed.
+/// Calls `call` until it does not ask to wait, and blocks in `poll` between the calls.
 ///
 /// `call` never blocks. `limit` is asked once, before the first wait, so a call that need not wait
 /// pays nothing for it. A call that has taken something from the kernel ends the loop: a cancel
@@ -91,19 +90,35 @@ pub(crate) fn poll(
 ///
 /// # Errors
 ///
-/// The current scope was cancelled, before or meanwhile. In a cancelled scope `call` is not called.
+/// The error of `call`, or that of `late` once `limit` has passed; or the current scope was
+/// cancelled, before or meanwhile. In a cancelled scope `call` is not called.
+#[inline]
 #[track_caller]
 pub(crate) fn call_when_ready<T, E: From<Cancelled>>(
     what: impl Into<WaitFor>,
     limit: impl FnOnce() -> Result<Option<Instant>, E>,
+    late: impl FnOnce() -> E,
+    mut call: impl FnMut() -> ControlFlow<Result<T, E>>,
+    poll: impl FnMut(Option<&Waker>, Option<Duration>) -> Polled,
+) -> Result<T, E> {
+    check()?;
+    match call() {
+        ControlFlow::Break(done) => done,
+        ControlFlow::Continue(()) => wait_and_call(what, limit, late, call, poll),
+    }
+}
+
+/// The rest of [`call_when_ready`], for a call that has asked to wait. Apart from it: a call that
+/// need not wait must not pay for what this one keeps.
+#[cold]
+#[track_caller]
+fn wait_and_call<T, E: From<Cancelled>>(
+    what: impl Into<WaitFor>,
+    limit: impl FnOnce() -> Result<Option<Instant>, E>,
+    late: impl FnOnce() -> E,
     mut call: impl FnMut() -> ControlFlow<Result<T, E>>,
     mut poll: impl FnMut(Option<&Waker>, Option<Duration>) -> Polled,
-) -> Result<Option<T>, E> {
-    check()?;
-    if let ControlFlow::Break(done) = call() {
-        return done.map(Some);
-    }
-
+) -> Result<T, E> {
     let limit = limit()?;
     let what = what.into();
     let mut done = None;
@@ -118,7 +133,7 @@ pub(crate) fn call_when_ready<T, E: From<Cancelled>>(
     // Where the other side answers at once, the thread need not sleep.
     frames::with(|frames| frames.slot().spin_before_poll(spun));
     if let Some(done) = done {
-        return done.map(Some);
+        return done;
     }
 
     loop {
@@ -126,8 +141,8 @@ pub(crate) fn call_when_ready<T, E: From<Cancelled>>(
 
         // Also at the limit: what came in the last moment is there.
         match (call(), waited) {
-            (ControlFlow::Break(done), _) => return done.map(Some),
-            (ControlFlow::Continue(()), Outcome::TimedOut) => return Ok(None),
+            (ControlFlow::Break(done), _) => return done,
+            (ControlFlow::Continue(()), Outcome::TimedOut) => return Err(late()),
             // Another thread was quicker, or the descriptor only seemed to be ready.
             (ControlFlow::Continue(()), Outcome::Ready) => {}
         }

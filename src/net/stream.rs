@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::mem;
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
@@ -38,14 +37,12 @@ impl Room {
     }
 }
 
-/// What a read does first.
-#[derive(Clone, Copy)]
+/// What a read has done first.
 enum First {
-    Looks,
-    /// It waits without a look.
-    Waits,
-    /// The first look or wait is over.
-    IsOver,
+    /// It has looked, and found this.
+    Look(io::Result<usize>),
+    /// Nothing: it waits without a look.
+    Nothing,
 }
 
 impl<'s> Stream<'s> {
@@ -88,17 +85,35 @@ impl<'s> Stream<'s> {
         let (known, first_look) = (self.state.known(), self.state.first_look());
 
         // A read that may not wait, or not for ever, has to look. One of nothing need not wait.
+        context::check()?;
         let waits = room == Room::Some && known.is_known(READS_WAIT) && first_look.is_left_out();
-        let mut first = if waits { First::Waits } else { First::Looks };
-        let receive = || match mem::replace(&mut first, First::IsOver) {
-            First::Waits => Err(Errno::AGAIN.into()),
-            First::Looks => {
-                let found = receive();
-                first_look.note(&found);
-                found
-            }
-            First::IsOver => receive(),
+        if waits {
+            return self.receive_further(First::Nothing, room, receive);
+        }
+
+        // The way back from the system is as short as it can be: see `send_all`.
+        let found = receive();
+        first_look.note(&found);
+        match found {
+            Ok(received) if received > 0 => Ok(received),
+            found => self.receive_further(First::Look(found), room, receive),
+        }
+    }
+
+    /// The rest of [`receive`](Self::receive), after what it has done first.
+    #[inline(never)]
+    #[track_caller]
+    fn receive_further(
+        self,
+        first: First,
+        room: Room,
+        mut receive: impl FnMut() -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let (waits, mut found) = match first {
+            First::Look(found) => (false, Some(found)),
+            First::Nothing => (true, Some(Err(Errno::AGAIN.into()))),
         };
+        let receive = || found.take().unwrap_or_else(&mut receive);
 
         // Not asked again: an option that is changed meanwhile comes after this call has begun to
         // wait, like in std.
@@ -106,7 +121,7 @@ impl<'s> Stream<'s> {
             if waits {
                 Ok(Patience::Forever)
             } else {
-                patience(self.fd, known, Interest::Read)
+                patience(self.fd, self.state.known(), Interest::Read)
             }
         };
         match retry(
@@ -160,8 +175,34 @@ impl<'s> Stream<'s> {
         length: usize,
         mut send: impl FnMut(usize) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let mut sent = 0;
+        // Most sends go through at once. The way back from the system is as short as it can be: the
+        // processor guesses wrongly where its first returns lead.
+        context::check()?;
+        let first = self.state.check_sending().and_then(|()| send(0));
+        match first {
+            Ok(sent) if sent >= length || sent == 0 => Ok(sent),
+            _ => self.send_further(first, length, send),
+        }
+    }
+
+    /// The rest of [`send_all`](Self::send_all), whose first attempt had the result `first`.
+    #[cold]
+    #[track_caller]
+    fn send_further(
+        self,
+        first: io::Result<usize>,
+        length: usize,
+        mut send: impl FnMut(usize) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let (mut sent, mut failed) = match first {
+            Ok(sent) => (sent, None),
+            Err(error) => (0, Some(error)),
+        };
         let send_the_rest = || loop {
+            if let Some(error) = failed.take() {
+                return Err(error);
+            }
+
             // Invariant 1 of the state. A clone may have been broken since the last look.
             self.state.check_sending()?;
             let more = send(sent)?;
@@ -213,10 +254,13 @@ impl<'s> Stream<'s> {
     }
 
     /// Like [`Write::write_all`](io::Write::write_all). Breaks the stream if a cancel cuts it.
+    #[inline]
     #[track_caller]
     pub(super) fn write_all(self, mut buf: &[u8]) -> io::Result<()> {
-        // For an empty `buf` too, which the loop does not write.
-        context::check()?;
+        // The loop does not write an empty `buf`, and a write checks by itself.
+        if buf.is_empty() {
+            return Ok(context::check()?);
+        }
 
         let mut is_begun = false;
         while !buf.is_empty() {
@@ -290,6 +334,7 @@ macro_rules! read_and_write {
                 self.stream().write_vectored(bufs)
             }
 
+            #[inline]
             #[track_caller]
             fn write_all(&mut self, buf: &[u8]) -> std::io::Result<()> {
                 self.stream().write_all(buf)

@@ -69,6 +69,7 @@ pub(crate) enum Patience {
 ///
 /// The error of `call`, which is `WouldBlock` if the patience is at its end; or a [`Cancelled`] in
 /// an error of the kind `Other`, if the current scope was cancelled, before or meanwhile.
+#[inline]
 #[track_caller]
 pub(crate) fn retry<T>(
     kind: WaitKind,
@@ -108,9 +109,9 @@ pub(crate) fn retry<T>(
         polled
     };
 
-    // `None`: the limit has passed. std reports that as a call that would block.
-    context::call_when_ready(kind.on(descriptor(fd)), limit, try_call, poll)?
-        .ok_or_else(would_block)
+    // std reports a limit that has passed as a call that would block.
+    let what = kind.on(descriptor(fd));
+    context::call_when_ready(what, limit, would_block, try_call, poll)
 }
 
 /// Waits in the kernel for one descriptor, once. Also returns the events that the system reports.
