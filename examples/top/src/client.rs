@@ -1,12 +1,17 @@
 //! A viewer's end of the socket.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use anyhow::Context;
 use taskgroup::net::UnixStream;
 
 use crate::picture::{Line, Picture, escaped};
+
+/// The most bytes of an answer: a picture of some hundred thousand tasks. What serves at the path
+/// may be another program, which sends without an end.
+const LONGEST: u64 = 64 << 20;
 
 /// A connection to a process that shows itself.
 #[derive(Debug)]
@@ -24,6 +29,10 @@ impl Client {
         let shown = path.display();
         let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => anyhow::anyhow!("no process serves at {shown}"),
+            // The system refuses a connection to a file of another kind in the same way.
+            ErrorKind::ConnectionRefused if !is_socket(path) => {
+                anyhow::anyhow!("{shown} is no socket")
+            }
             ErrorKind::ConnectionRefused => {
                 anyhow::anyhow!("the process that served at {shown} has ended")
             }
@@ -72,11 +81,21 @@ impl Client {
         taskgroup::checkpoint()?;
 
         // A process that refuses has closed its end, and its answer says why.
-        let read = self.stream.read_line(&mut line);
+        let read = (&mut self.stream).take(LONGEST).read_line(&mut line);
         taskgroup::checkpoint()?;
         match (sent, read) {
             (_, Ok(1..)) if line.ends_with('\n') => Ok(line),
+            (_, Ok(read)) if read as u64 == LONGEST => {
+                anyhow::bail!("what the process sends is longer than {LONGEST} bytes")
+            }
+            (_, Err(error)) if error.kind() == ErrorKind::InvalidData => {
+                anyhow::bail!("what the process sends is no text")
+            }
             _ => anyhow::bail!("the process has closed the connection: it serves no more"),
         }
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }

@@ -34,7 +34,6 @@ pub(crate) struct Process {
 
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Snapshot {
-    pub(crate) version: u32,
     pub(crate) groups: Vec<Group>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) abandoned: Vec<Abandoned>,
@@ -124,6 +123,17 @@ pub(crate) struct Place {
     pub(crate) line: u32,
 }
 
+/// The version of a picture, whatever its other fields are.
+#[derive(Debug, Deserialize)]
+struct Form {
+    snapshot: Version,
+}
+
+#[derive(Debug, Deserialize)]
+struct Version {
+    version: u32,
+}
+
 /// Any line that a server sends.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
@@ -139,19 +149,21 @@ impl Picture {
     ///
     /// The line is a refusal, no picture, or a picture of another version.
     pub fn read(json: &str) -> anyhow::Result<Self> {
-        let picture: Picture = match serde_json::from_str(json) {
-            Ok(picture) => picture,
+        let no_picture = |error| anyhow::anyhow!("this is no picture of a process: {error}");
+
+        // First the version: another one may lack fields that this one has.
+        let form: Form = match serde_json::from_str(json) {
+            Ok(form) => form,
             Err(error) => match serde_json::from_str(json) {
                 Ok(Line::Refused { refused }) => anyhow::bail!(escaped(&refused)),
-                _ => anyhow::bail!("this is no picture of a process: {error}"),
+                _ => return Err(no_picture(error)),
             },
         };
-
-        let version = picture.snapshot.version;
+        let version = form.snapshot.version;
         if version != VERSION {
             anyhow::bail!("the process sends version {version}, and this reads {VERSION}");
         }
-        Ok(picture)
+        serde_json::from_str(json).map_err(no_picture)
     }
 }
 

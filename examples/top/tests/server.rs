@@ -200,6 +200,8 @@ fn a_file_in_the_place_of_the_socket_is_an_error_and_stays() {
         format!("{} is there already, and is no socket", path.display())
     );
 
+    let other = Client::connect(&path).unwrap_err().to_string();
+    assert_eq!(other, format!("{} is no socket", path.display()));
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
     fs::remove_file(&path).unwrap();
 
@@ -369,4 +371,29 @@ fn a_client_says_that_the_process_has_ended() {
     let text = "the process has closed the connection: it serves no more";
     assert_eq!(client.snapshot().unwrap_err().to_string(), text);
     assert_eq!(client.cancel(1).unwrap_err().to_string(), text);
+}
+
+/// Another program may serve at the path.
+#[test]
+fn a_client_refuses_an_answer_that_has_no_end_or_is_no_text() {
+    let _alone = alone();
+    let reason = |answers: fn(UnixStream)| {
+        let (here, there) = UnixStream::pair().unwrap();
+        thread::scope(|threads| {
+            threads.spawn(move || answers(there));
+            let mut client = Client::new(here.into());
+            client.snapshot().unwrap_err().to_string()
+        })
+    };
+
+    // Until the client has gone.
+    let endless = reason(|mut peer| while peer.write_all(&[b'x'; 1 << 16]).is_ok() {});
+    let expected = "what the process sends is longer than";
+    assert!(endless.starts_with(expected), "{endless}");
+
+    let bytes = reason(|mut peer| {
+        let _ = peer.read(&mut [0; 64]);
+        peer.write_all(b"\xff\xfe\n").unwrap();
+    });
+    assert_eq!(bytes, "what the process sends is no text");
 }
