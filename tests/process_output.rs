@@ -109,6 +109,19 @@ fn a_cancelled_output_holds_what_was_read() {
     );
 }
 
+#[test]
+fn of_a_flood_after_the_cancel_the_first_mebibyte_is_kept_and_the_child_goes_on() {
+    let _watch = watch();
+    let script = "trap 'head -c 5000000 /dev/zero; exit 4' TERM; echo ready; \
+                  while :; do sleep 0.01; done";
+    let child = piped(sh(script).grace(LONG));
+    let error = cancelled_output(child, || ()).unwrap_err();
+    assert!(is_a_cancel(&error), "{error:?}");
+    let partial = partial(&error);
+    assert_eq!(partial.status().unwrap().code(), Some(4));
+    assert_eq!(partial.stdout().len(), 1 << 20);
+}
+
 /// Asserts that `error` is a cancel, and that its child was ended by `signal`.
 #[track_caller]
 fn assert_ended_by(error: &io::Error, signal: Signal) {

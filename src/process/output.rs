@@ -22,6 +22,10 @@ use crate::readiness::{self, Interest, Watched};
 /// otherwise.
 const DELAY_AFTER_A_CANCEL: Duration = Duration::from_secs(1);
 
+/// How many bytes of each stream are kept of those that come after a cancel. A child that ignores
+/// its signal may write for the whole grace, as fast as it can.
+const KEPT_AFTER_A_CANCEL: usize = 1 << 20;
+
 /// How much is read at once: what a pipe holds.
 const CHUNK: usize = 64 * 1024;
 
@@ -148,6 +152,8 @@ impl Reading<'_> {
     #[track_caller]
     fn stop(mut self, cancelled: Cancelled, delay: Option<Duration>) -> io::Result<Output> {
         let had_ended = self.ended;
+        self.stdout.keep_at_most(KEPT_AFTER_A_CANCEL);
+        self.stderr.keep_at_most(KEPT_AFTER_A_CANCEL);
         let status = self.end_child().ok();
 
         // Its last words are in the pipes. Descendants may hold these open for ever, so the time is
@@ -232,6 +238,9 @@ struct OutputStream {
     /// None once it is at its end.
     pipe: Option<Descriptor>,
     bytes: Vec<u8>,
+    /// How many more bytes are kept. The others are read as well, or the child would wait for room
+    /// in the pipe.
+    room: usize,
 }
 
 impl OutputStream {
@@ -239,7 +248,12 @@ impl OutputStream {
         OutputStream {
             pipe,
             bytes: Vec::new(),
+            room: usize::MAX,
         }
+    }
+
+    fn keep_at_most(&mut self, room: usize) {
+        self.room = room;
     }
 
     fn is_at_end(&self) -> bool {
@@ -254,7 +268,11 @@ impl OutputStream {
             // Never waits: the other stream, the child and the cancel are looked at as well.
             match pipe.try_read(chunk) {
                 Ok(0) => self.pipe = None,
-                Ok(length) => self.bytes.extend_from_slice(&chunk[..length]),
+                Ok(length) => {
+                    let kept = length.min(self.room);
+                    self.room -= kept;
+                    self.bytes.extend_from_slice(&chunk[..kept]);
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => break,
                     // The next turn tries again.

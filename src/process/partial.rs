@@ -13,6 +13,10 @@ use crate::error::chain;
 /// [`Child::wait_with_output`](super::Child::wait_with_output) had read when it was cut short: the
 /// payload of its [`io::Error`].
 ///
+/// After a cancel the child may go on to write, for the whole [`grace`](super::Command::grace) if
+/// it ignores its signal. So of each stream at most the first MiB that is read after the cancel is
+/// kept. The rest is read, for the child to go on, and dropped.
+///
 /// The kind of the error is `Other` after a cancel, and `TimedOut` if the
 /// [`pipe_delay`](super::Command::pipe_delay) has passed. [`Partial::find`] finds this type in the
 /// error.
