@@ -66,11 +66,13 @@ impl<'s> Stream<'s> {
 
     #[track_caller]
     pub(super) fn read_vectored(self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let mut rooms = bufs.iter().map(|buf| Room::of(buf));
-        let room = rooms.find(|room| *room == Room::Some);
-        self.receive(room.unwrap_or(Room::None), || {
-            socket::receive_vectored(self.fd, bufs)
-        })
+        // std's call returns at once then, and does not ask the socket.
+        if bufs.iter().all(|buf| buf.is_empty()) {
+            context::check()?;
+            return Ok(0);
+        }
+
+        self.receive(Room::Some, || socket::receive_vectored(self.fd, bufs))
     }
 
     /// Receives into buffers that have `room`. Where they have none, a call that receives no bytes
@@ -161,6 +163,12 @@ impl<'s> Stream<'s> {
     pub(super) fn write_vectored(self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         // Short if there are more buffers than one call takes, as in std.
         let length = socket::at_once(bufs).iter().map(|buf| buf.len()).sum();
+        // std's call returns at once then, and does not ask the socket.
+        if length == 0 {
+            context::check()?;
+            return Ok(0);
+        }
+
         self.send_all(length, |sent| socket::send_vectored(self.fd, bufs, sent))
     }
 

@@ -8,6 +8,7 @@ mod lookup;
 #[cfg(target_os = "linux")]
 mod many;
 mod options;
+mod same_script;
 #[cfg(target_os = "linux")]
 #[path = "../support/snapshots.rs"]
 mod snapshots;
