@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::net::{SocketAddrAny, SocketAddrUnix};
 
-use super::socket::{self, Take, patience, unless_cancelled};
+use super::socket::{self, Take, patience, unless_cancelled, unless_shut};
 use crate::cancel::context;
 use crate::readiness::{Interest, Patience, Pauses, Watched, poll, retry};
 use crate::waiting::{KnownPatience, WaitKind};
@@ -30,7 +30,7 @@ impl<'s> Datagrams<'s> {
     #[inline]
     #[track_caller]
     pub(super) fn receive(self, buf: &mut [u8], take: Take) -> io::Result<usize> {
-        self.when_there(|| socket::receive(self.fd, buf, take))
+        self.when_there(|| socket::receive(self.fd, buf, take), || 0)
     }
 
     #[track_caller]
@@ -39,12 +39,22 @@ impl<'s> Datagrams<'s> {
         buf: &mut [u8],
         take: Take,
     ) -> io::Result<(usize, Option<SocketAddrAny>)> {
-        self.when_there(|| socket::receive_from(self.fd, buf, take))
+        self.when_there(|| socket::receive_from(self.fd, buf, take), || (0, None))
     }
 
     #[inline]
     #[track_caller]
-    fn when_there<T>(self, receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    fn when_there<T>(
+        self,
+        receive: impl FnMut() -> io::Result<T>,
+        nothing: impl Fn() -> T,
+    ) -> io::Result<T> {
+        let receive = unless_shut(self.fd, receive, || {
+            // The socket may have been shut because of the cancel.
+            context::check_ancestors()?;
+            Ok(nothing())
+        });
+
         // Asked only if nothing is there: see `retry`.
         let patience = || patience(self.fd, self.known, Interest::Read);
         retry(

@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
-use super::socket::time_limit;
+use super::socket::{time_limit, unless_shut};
 use crate::cancel::context;
 use crate::facade::{AtomicU32, Ordering, error_event};
 use crate::panics::log;
@@ -109,6 +110,10 @@ impl Listening {
             }
         };
 
+        let take_one = unless_shut(fd, take_one, || {
+            context::check_ancestors()?;
+            Err(Errno::INVAL.into())
+        });
         retry(kind, fd, Interest::Read, || self.patience(fd), take_one)
     }
 }

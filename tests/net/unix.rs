@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::blocked::{cancelled_while_blocked, in_a_cancelled_scope, the_cancel, when_blocked};
-use crate::support::{LONG, MOMENT, until};
-use taskgroup::net::{UnixDatagram, UnixListener, UnixStream};
+use crate::support::{LONG, MOMENT, until, watch};
+use taskgroup::net::{UnixDatagram, UnixListener, UnixSocketAddr, UnixStream};
 use taskgroup::{CancelToken, TaskGroup};
 
 /// A path for a socket, which is removed in the end.
@@ -235,6 +235,44 @@ fn a_cancelled_receipt_takes_no_datagram() {
         here.recv(&mut buf).unwrap_err().kind(),
         ErrorKind::WouldBlock
     );
+}
+
+#[test]
+fn a_receipt_and_an_accept_of_a_socket_that_is_shut_end_as_in_std() {
+    let _watch = watch();
+    let (here, there) = UnixDatagram::pair().unwrap();
+    let mut buf = [0; 8];
+    there.send(b"last").unwrap();
+    here.shutdown(Shutdown::Read).unwrap();
+    assert_eq!(here.recv(&mut buf).unwrap(), 4);
+    let none = |(length, from): (usize, UnixSocketAddr)| length == 0 && from.is_unnamed();
+    for _ in 0..2 {
+        assert_eq!(here.recv(&mut buf).unwrap(), 0);
+        assert!(none(here.recv_from(&mut buf).unwrap()));
+    }
+    the_cancel(in_a_cancelled_scope(|| here.recv(&mut buf)));
+    here.set_nonblocking(true).unwrap();
+    let error = here.recv(&mut buf).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+
+    let path = SocketPath::new();
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::scope(|threads| {
+        let acceptor = when_blocked(threads, || listener.accept());
+        rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
+        let error = acceptor.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    });
+    let error = listener.accept().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+
+    // Another thread wakes too.
+    let (here, _there) = UnixDatagram::pair().unwrap();
+    thread::scope(|threads| {
+        let receiver = when_blocked(threads, || here.recv(&mut [0; 8]));
+        here.shutdown(Shutdown::Read).unwrap();
+        assert_eq!(receiver.join().unwrap().unwrap(), 0);
+    });
 }
 
 /// Sends until the receiver takes no more, and returns how many datagrams there are.
