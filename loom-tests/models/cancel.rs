@@ -9,7 +9,7 @@ use super::Bound::{Exhaustive, Preemptions};
 use super::support::{Note, block, must_see, saw};
 use super::{Model, Watched};
 use crate::cancel::{Node, context};
-use crate::{CancelCause, CancelToken, checkpoint, is_cancelled};
+use crate::{CancelCause, CancelToken, checkpoint, current_token, deadline, is_cancelled};
 
 pub(super) const MODELS: &[Model] = &[
     holds!(
@@ -160,6 +160,35 @@ pub(super) const MODELS: &[Model] = &[
         "a region believes its own node while the end of the grace is handed down"
     ),
     holds!(
+        cancel_deadline_above_comes_before_a_limit,
+        Preemptions(2),
+        Preemptions(3),
+        "of two limits that have passed, the outer, earlier one cancels, also while another thread \
+             hands its cancel down"
+    ),
+    breaks!(
+        broken_cancel_limit_overtakes_the_deadline_above,
+        "deadline-overtakes-an-earlier-cancel" in cancel_deadline_above_comes_before_a_limit,
+        Preemptions(2),
+        "the outer deadline passed first",
+        "a limit is acted on though an earlier cancel is on its way to it"
+    ),
+    holds!(
+        cancel_deadline_ends_a_wait_beside_it,
+        Preemptions(2),
+        Preemptions(3),
+        "a deadline above a token ends a wait for the token with success in each scope, also while \
+             another thread hands the cancel down"
+    ),
+    breaks!(
+        broken_cancel_wait_believes_the_flag,
+        "wait-for-a-token-believes-its-flag" in cancel_deadline_ends_a_wait_beside_it,
+        Preemptions(2),
+        "the token was cancelled",
+        "a wait that finds its scope cancelled does not look whether the deadline of the token has \
+             passed"
+    ),
+    holds!(
         cancel_deadline_races_with_new_child,
         Exhaustive,
         Exhaustive,
@@ -171,6 +200,20 @@ pub(super) const MODELS: &[Model] = &[
         Exhaustive,
         "at the end of a shield's time the outer cancel reaches the hidden code, whichever \
              comes first"
+    ),
+    holds!(
+        cancel_shield_ends_for_each_thread,
+        Preemptions(3),
+        Preemptions(4),
+        "after the time of a shield each thread sees the cancel around it, also while another \
+             thread lifts the shield"
+    ),
+    breaks!(
+        broken_cancel_shield_hides_while_it_is_lifted,
+        "shield-hides-while-it-is-lifted" in cancel_shield_ends_for_each_thread,
+        Preemptions(3),
+        "the time of the shield is up",
+        "a thread believes a shield that another thread lifts"
     ),
 ];
 
@@ -506,6 +549,41 @@ fn cancel_deadline_ends_a_grace_below() {
     clock.join().unwrap();
 }
 
+fn cancel_deadline_above_comes_before_a_limit() {
+    must_see(["after the outer deadline", "before"]);
+    let token = CancelToken::new();
+    let clock = thread::spawn({
+        let (token, early) = (token.clone(), Instant::now());
+        move || token.cancel_at(early)
+    });
+
+    let mut is_seen = false;
+    let limited = token.run(|| {
+        deadline(Instant::now(), || {
+            current_token(); // the limit has a token of its own from here on
+            is_seen = token.is_cancelled();
+            checkpoint()
+        })
+    });
+    saw(if is_seen {
+        let cancelled = limited.expect_err("the outer deadline passed first");
+        assert_eq!(cancelled.origin(), token.id());
+        "after the outer deadline"
+    } else {
+        "before"
+    });
+    clock.join().unwrap();
+}
+
+fn cancel_deadline_ends_a_wait_beside_it() {
+    let both = CancelToken::new();
+    let (scope, token) = (both.child(), both.child());
+    let clock = thread::spawn(move || both.cancel_at(Instant::now()));
+    let waited = scope.run(|| token.wait());
+    waited.expect("the token was cancelled");
+    clock.join().unwrap();
+}
+
 fn cancel_deadline_races_with_new_child() {
     let root = CancelToken::new();
     let setter = thread::spawn({
@@ -515,6 +593,16 @@ fn cancel_deadline_races_with_new_child() {
     let child = root.child();
     setter.join().unwrap();
     assert!(child.deadline().is_some(), "a child missed the deadline");
+}
+
+fn cancel_shield_ends_for_each_thread() {
+    let outer = CancelToken::new();
+    outer.cancel_gracefully(LONG);
+    let hidden = Node::shielded(outer.node().clone(), Instant::now());
+    let look = move || assert!(hidden.is_cancelled(), "the time of the shield is up");
+    let other = thread::spawn(look.clone());
+    look();
+    other.join().unwrap();
 }
 
 fn cancel_shield_is_lifted_while_outer_is_cancelled() {

@@ -30,15 +30,19 @@ impl Node {
         }
     }
 
-    /// Returns the nearest node above that is cancelled for good, and the nodes of a way from it
-    /// down to this one, the first one right below it.
-    pub(super) fn way_below_a_cancel(self: &Arc<Self>) -> Option<(&Arc<Node>, Vec<&Arc<Node>>)> {
+    /// Returns the cancel of the nearest node above that is cancelled for good by a cancel that
+    /// `counts`, and the nodes of a way from it down to this one, the first one right below it.
+    pub(super) fn way_below_a_cancel(
+        self: &Arc<Self>,
+        counts: impl Fn(&Cancelled) -> bool,
+    ) -> Option<(Cancelled, Vec<&Arc<Node>>)> {
         // Each node with the place of the node below, by which it was reached.
         let mut reached = vec![(self, None)];
         let mut seen = HashSet::from([self.id()]);
         let mut at = 0;
         while let Some(&(node, below)) = reached.get(at) {
-            if node.is_settled() {
+            let settled = node.is_settled().then(|| node.recorded()).flatten();
+            if let Some(cancelled) = settled.filter(&counts) {
                 let mut way = Vec::new();
                 let mut next = below;
                 while let Some(place) = next {
@@ -46,7 +50,7 @@ impl Node {
                     way.push(node);
                     next = below;
                 }
-                return Some((node, way));
+                return Some((cancelled, way));
             }
 
             let parents = node.parents().filter(|parent| seen.insert(parent.id()));

@@ -195,6 +195,15 @@ impl Cancelled {
         self.0.at
     }
 
+    /// Returns the instant from which on the cancel counts. A deadline counts once it has passed,
+    /// and a thread notices it later.
+    pub(super) fn since(&self) -> Instant {
+        match self.cause() {
+            CancelCause::Deadline { deadline } => *deadline,
+            _ => self.at(),
+        }
+    }
+
     /// Returns the task or body that failed, if that is the cause.
     pub(crate) fn failed(&self) -> Option<&Arc<Actor>> {
         self.0.failed.as_ref()

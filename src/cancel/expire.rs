@@ -41,6 +41,14 @@ impl Node {
 
             // The first of several deadlines is the cause of the cancel.
             for (at, due, node) in due {
+                // So is a cancel from above that came before the deadline, though another thread is
+                // still handing it down. A node that is cancelled has its cause.
+                //
+                // fault: deadline-overtakes-an-earlier-cancel
+                if !node.is_flagged() && due == Due::Deadline && node.mark_ahead_of(at) {
+                    continue;
+                }
+
                 if let Some(delivery) = node.act_on(due, at) {
                     delivery.deliver();
                 }
@@ -59,14 +67,15 @@ impl Node {
         let mut due = Vec::new();
         let mut lifted = false;
         for node in self.and_ancestors() {
-            if let Some(shield) = node
+            let lifting = node
                 .shield()
-                .filter(|shield| shield.hides_until().is_some_and(|until| until <= now))
-            {
-                if let Some(delivery) = node.lift_shield(shield) {
-                    delivery.deliver();
-                }
-                lifted = true;
+                .filter(|shield| shield.is_over(now))
+                .and_then(|shield| {
+                    lifted |= shield.hides_until().is_some();
+                    node.lift_shield(shield)
+                });
+            if let Some(delivery) = lifting {
+                delivery.deliver();
             }
 
             let deadline = node
@@ -266,6 +275,35 @@ mod tests {
     }
 
     #[test]
+    fn of_two_cancels_the_earlier_counts_while_another_thread_hands_it_down() {
+        let by_deadline = |outer: &Arc<Node>| cancelled_alone(outer);
+        let by_request = |outer: &Arc<Node>| {
+            let request = CancelCause::Requested { reason: None };
+            let cancelled = Cancelled::new(request, Location::caller(), outer.id());
+            let mut delivery = Delivery::default();
+            assert!(delivery.mark(outer.clone(), cancelled, Grace::Over, Route::Own));
+            delivery
+        };
+
+        encode(Instant::now()); // the epoch
+        for cancel in [&by_deadline as &dyn Fn(&Arc<Node>) -> Delivery, &by_request] {
+            let before = Instant::now();
+            let outer = Node::root();
+            let between = Node::child_of([&outer]);
+            let [earlier, later] = [(); 2].map(|()| Node::child_of([&between]));
+            let _halfway = cancel(&outer);
+
+            let origin_with = |node: &Arc<Node>, passed: Instant| {
+                node.deadline.set(passed, Location::caller());
+                node.set_timed();
+                node.cancelled().map(|cancelled| cancelled.origin())
+            };
+            assert_eq!(origin_with(&earlier, before), Some(earlier.id()));
+            assert_eq!(origin_with(&later, Instant::now()), Some(outer.id()));
+        }
+    }
+
+    #[test]
     fn a_region_is_not_spared_by_a_grace_whose_end_is_being_handed_down() {
         let outer = Node::root();
         let between = Node::child_of([&outer]);
@@ -292,12 +330,15 @@ mod tests {
 
     #[test]
     fn an_outer_cancel_counts_in_a_shield_that_another_thread_is_lifting() {
-        let outer = Node::root();
-        outer.cancel(CancelCause::Requested { reason: None }, Location::caller());
-        let hidden = Node::shielded(outer, Instant::now());
-        let inner = Node::child_of([&hidden]);
-        let lifted = hidden.shield().and_then(|shield| shield.lift());
-        assert!(lifted.is_some(), "the other thread lists the node next");
-        assert!(inner.is_cancelled(), "the time of the shield is up");
+        for grace in [Grace::Over, Grace::Endless] {
+            let outer = Node::root();
+            let request = CancelCause::Requested { reason: None };
+            outer.cancel_sparing(request, Location::caller(), grace);
+            let hidden = Node::shielded(outer, Instant::now());
+            let inner = Node::child_of([&hidden]);
+            let lifted = hidden.shield().and_then(|shield| shield.lift());
+            assert!(lifted.is_some(), "the other thread lists the node next");
+            assert!(inner.is_cancelled(), "the time of the shield is up");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::deadline::Deadline;
 use super::grace::Grace;
 use super::mark::{Delivery, Route};
-use super::node::{Kind, Node, Parent, Shield, TIMED};
+use super::node::{Kind, Node, Parent, Shield, TIMED, UNLISTED};
 use super::observer::Observer;
 use crate::facade::Ordering;
 
@@ -153,13 +153,22 @@ impl Node {
         (key, delivery)
     }
 
-    /// Lifts the shield of this node, unless another thread has: the node becomes a child of the
-    /// outer node. Returns the delivery of a cancel of the outer node.
+    /// Lifts the shield of this node: the node becomes a child of the outer node. Returns the
+    /// delivery of a cancel of the outer node.
     pub(super) fn lift_shield(self: &Arc<Self>, shield: &Shield) -> Option<Delivery> {
-        let (key, late) = shield.lift()?.adopt(self);
-        if let Some(key) = key {
-            shield.set_key(key);
+        if let Some(outer) = shield.lift() {
+            let (key, late) = outer.adopt(self);
+            shield.set_key(key.unwrap_or(UNLISTED));
+            return late;
         }
-        late
+
+        // Another thread lifts it. The time is up for this thread too, which need not wait for a
+        // cancel that has come before: it hands that down itself.
+        //
+        // fault: shield-hides-while-it-is-lifted
+        let inner = shield.is_being_lifted_to()?.inner.lock();
+        let (cancelled, grace) = (inner.cancelled.clone()?, inner.grace);
+        drop(inner);
+        self.spread(cancelled, grace, Route::Parent)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::cause::Cancelled;
 use super::grace::Grace;
@@ -82,15 +83,22 @@ impl Node {
     /// thread's to act on. It neither waits for that thread nor delivers anything: callbacks would
     /// run in the middle of its task, and out of their order (invariant 6).
     pub(super) fn mark_ahead(self: &Arc<Self>) -> bool {
-        self.and_ancestors().any(|node| node.is_settled()) && self.mark_way_ahead()
+        self.is_below_a_cancel() && self.mark_way_ahead(|_| true)
+    }
+
+    /// Like [`mark_ahead`](Self::mark_ahead), for a cancel that came before `instant` or at it.
+    pub(super) fn mark_ahead_of(self: &Arc<Self>, instant: Instant) -> bool {
+        self.is_below_a_cancel() && self.mark_way_ahead(|cancelled| cancelled.since() <= instant)
+    }
+
+    /// Whether this node, or a node above it, is cancelled for good.
+    fn is_below_a_cancel(self: &Arc<Self>) -> bool {
+        self.and_ancestors().any(|node| node.is_settled())
     }
 
     #[cold]
-    fn mark_way_ahead(self: &Arc<Self>) -> bool {
-        let Some((settled, way)) = self.way_below_a_cancel() else {
-            return false;
-        };
-        let Some(mut cancelled) = settled.recorded() else {
+    fn mark_way_ahead(self: &Arc<Self>, counts: impl Fn(&Cancelled) -> bool) -> bool {
+        let Some((mut cancelled, way)) = self.way_below_a_cancel(counts) else {
             return false;
         };
 

@@ -51,7 +51,7 @@ use super::id::TokenId;
 use super::observer::Observer;
 use super::timer;
 use super::watchers::Watchers;
-use crate::facade::{AtomicU32, Mutex, Ordering, Track, assert_unlocked, preset};
+use crate::facade::{AtomicU32, AtomicUsize, Mutex, Ordering, Track, assert_unlocked, preset};
 use crate::waiting::{Marked, Marks, Slot};
 
 /// The node is cancelled.
@@ -142,21 +142,22 @@ impl Parent {
 pub(super) struct Shield {
     outer: Arc<Node>,
     until: Instant,
-    /// `HIDING`, or `LIFTED` once the time is up, or the place in the list of the outer node. It
-    /// orders nothing: a cancel that comes down through the outer node comes after the lifting, by
-    /// the lock of that node.
-    key: PlainUsize,
+    /// `HIDING`, or `LIFTING` once the time is up, until a thread has lifted the shield. Then it is
+    /// the place in the list of the outer node, or `UNLISTED`, and a cancel of the outer node that
+    /// came before has marked this node. A cancel that comes later needs no order: it comes after
+    /// the lifting, by the lock of the outer node.
+    key: AtomicUsize,
 }
 
-const HIDING: usize = usize::MAX;
-const LIFTED: usize = usize::MAX - 1;
+const HIDING: usize = UNLISTED - 1;
+const LIFTING: usize = UNLISTED - 2;
 
 impl Shield {
     pub(super) fn new(outer: Arc<Node>, until: Instant) -> Self {
         Shield {
             outer,
             until,
-            key: PlainUsize::new(HIDING),
+            key: AtomicUsize::new(HIDING),
         }
     }
 
@@ -170,23 +171,41 @@ impl Shield {
         self.lifted().is_none().then_some(self.until)
     }
 
-    /// Lifts the shield. Returns the outer node if this call did; its child is not listed yet.
+    /// Whether the time is up at `now`, and the shield may not have been lifted.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        // Acquire, like in `is_being_lifted_to`.
+        match self.key.load(Ordering::Acquire) {
+            HIDING => self.until <= now,
+            key => key == LIFTING,
+        }
+    }
+
+    /// Begins to lift the shield. Returns the outer node if this call did; its child is not listed
+    /// yet.
     pub(super) fn lift(&self) -> Option<&Arc<Node>> {
         self.key
-            .compare_exchange(HIDING, LIFTED, Ordering::Relaxed, Ordering::Relaxed)
+            .compare_exchange(HIDING, LIFTING, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
             .then_some(&self.outer)
     }
 
-    /// Remembers where the outer node lists the child.
+    /// Returns the outer node while a thread lifts the shield. Its cancel may not have come down.
+    pub(super) fn is_being_lifted_to(&self) -> Option<&Arc<Node>> {
+        // Acquire pairs with the release in `set_key`: if the shield has been lifted, this node has
+        // its marks.
+        (self.key.load(Ordering::Acquire) == LIFTING).then_some(&self.outer)
+    }
+
+    /// Remembers where the outer node lists the child. The shield has been lifted.
     pub(super) fn set_key(&self, key: usize) {
-        self.key.store(key, Ordering::Relaxed);
+        // Release pairs with the acquire in `is_being_lifted_to`.
+        self.key.store(key, Ordering::Release);
     }
 
     fn into_parent(self) -> Parent {
         // While it hides its outer node, or was lifted without an entry, no list has it.
-        let key = self.key.into_inner();
-        let key = if key >= LIFTED { UNLISTED } else { key };
+        let key = self.key.load(Ordering::Relaxed);
+        let key = if key >= LIFTING { UNLISTED } else { key };
         Parent {
             node: self.outer,
             key: key.into(),

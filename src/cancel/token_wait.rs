@@ -60,9 +60,11 @@ impl Node {
             let ready = || self.is_flagged() || self.next_limit() != next;
 
             match wait(WaitKind::Token, limit, ready) {
-                // The scope may be the token's own, or one below it.
+                // The scope may be the token's own, or one below it. Or a deadline is above both,
+                // and another thread hands the cancel down and has come to the scope only.
                 Err(cancelled) => {
-                    return if self.is_flagged() {
+                    // fault: wait-for-a-token-believes-its-flag
+                    return if self.is_cancelled() {
                         Ok(true)
                     } else {
                         Err(cancelled)
