@@ -1,5 +1,6 @@
 //! Statements on a real PostgreSQL, cut short by a cancel.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use postgres::error::SqlState;
@@ -8,7 +9,7 @@ use taskgroup::{CancelToken, Cancelled, TaskGroup};
 use taskgroup_interop::Pool;
 
 use crate::postgres_server::{Server, server};
-use crate::support::{until, watch};
+use crate::support::{LONG, until, watch};
 use crate::{assert_cancel, cancelled_during};
 
 /// Returns the id of the server's process for this connection.
@@ -125,6 +126,76 @@ fn the_cancel_of_a_transaction_leaves_nothing_of_it() {
     assert_cancel(&error);
     let entries = |client: &mut Client| client.query_one("SELECT count(*) FROM entries", &[]);
     assert_eq!(pool.run(entries).unwrap().get::<_, i64>(0), 0);
+}
+
+#[test]
+fn jobs_that_are_cut_short_are_done_once() {
+    const JOBS: i64 = 30;
+    let _watch = watch();
+    let Some(server) = server() else { return };
+    let pool = Pool::new(server.config());
+    let tables = format!(
+        "CREATE TABLE open_jobs (id BIGINT PRIMARY KEY);
+         CREATE TABLE done_jobs (id BIGINT);
+         INSERT INTO open_jobs SELECT generate_series(1, {JOBS})"
+    );
+    pool.run(|client| client.batch_execute(&tables)).unwrap();
+
+    let work_off_one = |client: &mut Client| {
+        let mut transaction = client.transaction()?;
+        let take = "SELECT id FROM open_jobs ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED";
+        let Some(job) = transaction.query_opt(take, &[])? else {
+            return Ok(0);
+        };
+        let id: i64 = job.get(0);
+        transaction.execute("SELECT pg_sleep(0.002)", &[])?;
+        transaction.execute("INSERT INTO done_jobs VALUES ($1)", &[&id])?;
+        transaction.execute("DELETE FROM open_jobs WHERE id = $1", &[&id])?;
+        transaction.commit()?;
+        Ok(1)
+    };
+    let count = |table: &str| {
+        let count = format!("SELECT count(*), count(DISTINCT id) FROM {table}");
+        pool.run(|client| {
+            let row = client.query_one(&count, &[])?;
+            Ok((row.get::<_, i64>(0), row.get::<_, i64>(1)))
+        })
+    };
+
+    let (done, cut) = (AtomicI64::new(0), AtomicI64::new(0));
+    TaskGroup::scope(|g| {
+        for worker in 0..4 {
+            let (pool, done, cut, count) = (&pool, &done, &cut, &count);
+            g.task().dedicated().spawn(move || {
+                // Asked outside of the time limit, so that there is a connection for the job.
+                for round in 1.. {
+                    if count("open_jobs")?.0 == 0 {
+                        break;
+                    }
+                    // Now and then there is time enough.
+                    let time = match round % 4 {
+                        0 => LONG,
+                        _ => Duration::from_micros((round * 791 + worker * 333) % 9_000),
+                    };
+                    match taskgroup::timeout(time, || pool.run(work_off_one))? {
+                        Some(jobs) => done.fetch_add(jobs, Ordering::Relaxed),
+                        None => cut.fetch_add(1, Ordering::Relaxed),
+                    };
+                }
+                Ok(())
+            });
+        }
+        Ok(())
+    })
+    .unwrap();
+
+    println!("{} were cut", cut.into_inner());
+    assert_eq!(
+        done.into_inner(),
+        JOBS,
+        "what is reported as cut is not done"
+    );
+    assert_eq!(count("done_jobs").unwrap(), (JOBS, JOBS));
 }
 
 #[test]

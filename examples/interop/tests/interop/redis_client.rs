@@ -1,8 +1,10 @@
-//! The synchronous connections of redis, which nothing ends from outside, to a server of the tests'
-//! own.
+//! The synchronous connections of redis, to a server of the tests' own. From outside only a command
+//! that blocks on the server can be ended.
 
 use std::io::{self, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::redis::{Client, Commands, Connection, RedisResult};
@@ -119,6 +121,45 @@ fn a_command_that_is_abandoned_is_left_behind_until_it_ends() {
     assert!(left());
     server.push();
     until(|| !left());
+}
+
+#[test]
+fn a_command_that_blocks_on_the_server_is_ended_by_another_connection() {
+    let _watch = watch();
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let (mut connection, other) = (server.connect(), Mutex::new(server.connect()));
+    let client: u64 = ::redis::cmd("CLIENT")
+        .arg("ID")
+        .query(&mut connection)
+        .unwrap();
+    for _ in 0..20 {
+        let called = AtomicBool::new(false);
+        let unblock = || {
+            // The first call is on the cancelling thread, which must not wait for a server.
+            if called.swap(true, Ordering::Relaxed) {
+                let mut unblock = ::redis::cmd("CLIENT");
+                unblock.arg("UNBLOCK").arg(client).arg("ERROR");
+                // An error, or an answer that the client was not blocked: the next call tries again.
+                let _ = unblock.exec(&mut *other.lock().unwrap());
+            }
+        };
+        let wait = || {
+            let pause = Duration::from_millis(1);
+            let wait = || pop(&mut connection);
+            let job = taskgroup::with_cancel_hook_repeating(pause, unblock, wait);
+            if job.is_err() {
+                taskgroup::checkpoint()?;
+            }
+            job
+        };
+        assert_cancel(&cancelled_during(wait, || server.until_blocked()));
+
+        // The connection goes on, and no unblock comes late.
+        server.push();
+        assert_eq!(pop(&mut connection).unwrap(), "a job");
+    }
 }
 
 #[test]
