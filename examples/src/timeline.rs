@@ -5,7 +5,7 @@
 
 mod draw;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-/// How many events are kept. Later ones are counted, and the picture has a gap in their place.
+/// How many events and waits are kept. Later events are counted, and the picture has a gap in their
+/// place. So the memory of a recorder has a limit, however long the run is.
 const MOST_EVENTS: usize = 100_000;
 
 /// The time between two snapshots.
@@ -54,8 +55,10 @@ struct Recorded {
     tasks: HashMap<u64, u64>,
     /// The waits of each task.
     waits: HashMap<u64, Vec<(Duration, Duration)>>,
+    /// How many waits there are, of all tasks.
+    waits_kept: usize,
     /// The cancels that there is a line for, by the token that was cancelled and the cause.
-    cancels: Vec<(String, String)>,
+    cancels: HashSet<(String, String)>,
 }
 
 /// Records a run: a layer for a subscriber of `tracing`, and a thread that takes snapshots.
@@ -88,8 +91,14 @@ impl Shared {
 }
 
 impl Recorded {
+    /// Whether nothing more is kept.
+    fn is_full(&self) -> bool {
+        self.events.len() + self.waits_kept >= MOST_EVENTS
+    }
+
     fn push(&mut self, at: Duration, event: Happened) {
-        if self.events.len() < MOST_EVENTS {
+        // An event that there is no room for is the beginning of the gap.
+        if self.lost == 0 && !self.is_full() {
             self.events.push((at, event));
             return;
         }
@@ -97,6 +106,21 @@ impl Recorded {
             self.lost_from = at;
         }
         self.lost += 1;
+    }
+
+    /// Notes that a task was in a wait that had begun at one moment and not ended at the other.
+    fn waits_at(&mut self, task: u64, begin: Duration, after: Duration) {
+        let is_full = self.is_full();
+        let waits = self.waits.entry(task).or_default();
+        match waits.last_mut() {
+            // The same wait, or another that began within a sample.
+            Some((_, end)) if begin.saturating_sub(*end) < 2 * SAMPLE => *end = after,
+            _ if is_full => {}
+            _ => {
+                waits.push((begin, after));
+                self.waits_kept += 1;
+            }
+        }
     }
 }
 
@@ -145,23 +169,22 @@ impl Recorder {
 
 /// Notes what each task waits for now.
 fn sample(shared: &Shared) {
+    if shared.recorded().is_full() {
+        return;
+    }
     let before = shared.begun.elapsed();
     let seen = taskgroup::snapshot();
     let waiting: Vec<_> = seen
         .tasks()
-        .filter(|task| task.waits().is_some())
-        .map(|task| format!("{:?}", task.id()))
+        .filter_map(|task| Some((format!("{:?}", task.id()), task.waits()?.since())))
         .collect();
     let after = shared.begun.elapsed();
 
     let mut recorded = shared.recorded();
-    for id in waiting {
-        let Some(id) = number(&id) else { continue };
-        let waits = recorded.waits.entry(id).or_default();
-        match waits.last_mut() {
-            // The same wait, or another that began within a sample.
-            Some((_, end)) if before.saturating_sub(*end) < 2 * SAMPLE => *end = after,
-            _ => waits.push((before, after)),
+    for (id, since) in waiting {
+        // Where samples come late, a wait is known from when the thread went to sleep.
+        if let Some(id) = number(&id) {
+            recorded.waits_at(id, before.saturating_sub(since), after);
         }
     }
 }
@@ -234,6 +257,9 @@ where
         };
 
         let mut recorded = self.0.recorded();
+        if recorded.is_full() {
+            return;
+        }
         recorded.spans.insert(id.into_u64(), known);
         if let Ok(task) = task.parse() {
             recorded.tasks.insert(id.into_u64(), task);
@@ -248,13 +274,14 @@ where
         }
     }
 
-    fn on_enter(&self, id: &Id, _: Context<'_, S>) {
-        let thread = thread::current();
-        let mut recorded = self.0.recorded();
-        if !recorded.spans.contains_key(&id.into_u64()) {
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        // Other spans are entered and left too.
+        if !context.metadata(id).is_some_and(is_ours) {
             return;
         }
-        if !recorded.threads.iter().any(|(of, _)| *of == thread.id()) {
+        let thread = thread::current();
+        let mut recorded = self.0.recorded();
+        if !recorded.is_full() && !recorded.threads.iter().any(|(of, _)| *of == thread.id()) {
             let name = thread.name().unwrap_or("thread").to_owned();
             recorded.threads.push((thread.id(), name));
         }
@@ -262,9 +289,8 @@ where
         self.0.push(Happened::Enter(thread.id(), id.into_u64()));
     }
 
-    fn on_exit(&self, id: &Id, _: Context<'_, S>) {
-        // Other spans are entered and left too.
-        if self.0.recorded().spans.contains_key(&id.into_u64()) {
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        if context.metadata(id).is_some_and(is_ours) {
             self.0
                 .push(Happened::Exit(thread::current().id(), id.into_u64()));
         }
@@ -285,8 +311,7 @@ where
         let origin = fields.0.remove("origin").unwrap_or_default();
         let cancel = (origin, cause.clone());
         let mut recorded = self.0.recorded();
-        if !recorded.cancels.contains(&cancel) {
-            recorded.cancels.push(cancel);
+        if recorded.is_full() || recorded.cancels.insert(cancel) {
             drop(recorded);
             self.0.push(Happened::Cancel(cause));
         }
@@ -397,5 +422,103 @@ impl Timeline {
     pub fn size(&self) -> (usize, usize) {
         let bars = self.lanes.iter().flat_map(|(_, bars)| bars);
         (self.lanes.len(), bars.filter(|bar| !bar.is_group).count())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use taskgroup::TaskGroup;
+    use tracing::subscriber::with_default;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    /// Opens a scope with this many tasks.
+    fn run(tasks: usize) {
+        let scope = TaskGroup::scope(|g| {
+            for _ in 0..tasks {
+                g.task().name("brief").spawn(|| Ok(()));
+            }
+            g.cancel_because("for a test");
+            Ok(())
+        });
+        scope.expect("no task fails");
+    }
+
+    #[test]
+    fn a_recorder_that_is_full_counts_and_keeps_nothing_more() {
+        let (recorder, recording) = Recorder::start().expect("there is a thread left");
+        let shared = recorder.shared.clone();
+        with_default(tracing_subscriber::registry().with(recording), || {
+            run(1);
+            // Half of it by events, and half by waits.
+            let mut recorded = shared.recorded();
+            while recorded.events.len() < MOST_EVENTS / 2 {
+                recorded.push(Duration::ZERO, Happened::Cancel("fills it".into()));
+            }
+            for task in 0.. {
+                if recorded.is_full() {
+                    break;
+                }
+                recorded.waits_at(task, Duration::ZERO, Duration::ZERO);
+            }
+            let kept = sizes(&recorded);
+            drop(recorded);
+
+            run(100);
+            let recorded = shared.recorded();
+            assert_eq!(sizes(&recorded), kept);
+            // At least the group was entered and left, and cancelled.
+            assert!(recorded.lost >= 3, "{}", recorded.lost);
+        });
+        let timeline = recorder.finish().expect("it has not panicked");
+        assert!(timeline.lost.is_some());
+    }
+
+    /// The samples of a busy machine come late.
+    #[test]
+    fn a_wait_is_known_from_its_begin_although_a_sample_comes_late() {
+        const LATE: Duration = Duration::from_millis(30);
+        let minute = Duration::from_secs(60);
+        let shared = Shared {
+            begun: Instant::now().checked_sub(minute).expect("it is up"),
+            recorded: Mutex::default(),
+        };
+        let event = taskgroup::sync::Event::new();
+        let scope = TaskGroup::scope(|g| {
+            let task = g.spawn(|| Ok(event.wait()?)).id();
+            let id = number(&format!("{task:?}")).expect("it has a number");
+            let since = || {
+                let seen = taskgroup::snapshot();
+                let task = seen.tasks().find(|seen| seen.id() == task)?;
+                Some(task.waits()?.since())
+            };
+            while since().is_none_or(|since| since < LATE) {
+                thread::yield_now();
+            }
+
+            // The second sample finds the same wait.
+            while !shared.recorded().waits.contains_key(&id) {
+                sample(&shared);
+            }
+            thread::sleep(4 * SAMPLE);
+            sample(&shared);
+            let waits = shared.recorded().waits.remove(&id).expect("it waits");
+            assert_eq!(waits.len(), 1, "{waits:?}");
+            assert!(waits[0].1 - waits[0].0 >= LATE, "{waits:?}");
+            event.set();
+            Ok(())
+        });
+        scope.expect("no task fails");
+    }
+
+    fn sizes(recorded: &Recorded) -> [usize; 5] {
+        [
+            recorded.events.len(),
+            recorded.spans.len(),
+            recorded.tasks.len(),
+            recorded.cancels.len(),
+            recorded.waits_kept,
+        ]
     }
 }

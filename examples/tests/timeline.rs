@@ -39,6 +39,7 @@ fn a_run_becomes_a_picture_and_a_trace() {
         "failed",
         "cancelled",
         "waits",
+        "scope",
         "main",
         "worker 1",
         "cancel: ",

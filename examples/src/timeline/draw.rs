@@ -1,5 +1,6 @@
 //! The drawing of a timeline.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,6 +42,55 @@ fn colour(outcome: Option<&str>) -> RGBColor {
     known.map_or(FAINT, |(_, colour)| *colour)
 }
 
+/// The most characters of a name or a cause that are shown.
+const LONGEST: usize = 100;
+
+/// Returns a text of the program as a label: on one line, and without the characters that a file in
+/// XML cannot have.
+fn label(text: &str) -> String {
+    let mut shown = String::new();
+    for (at, c) in text.chars().enumerate() {
+        if at == LONGEST {
+            shown.push_str("..");
+            break;
+        }
+        // Characters that turn the direction of the text would turn the rest of the label too.
+        let is_turn = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' | '\u{61c}');
+        if c.is_control() || is_turn || matches!(c, '\u{fffe}' | '\u{ffff}') {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// How wide a text is, about.
+fn width_of(text: &str) -> i32 {
+    CHARACTER * text.chars().count() as i32
+}
+
+/// The marks of the axis: the unit, its length in milliseconds, and the marks as counts of it.
+fn marks(total: u128) -> (&'static str, u128, Vec<u128>) {
+    // A round step, so that there are five to ten of them.
+    const STEPS: [u128; 18] = [
+        1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000,
+        300_000, 600_000,
+    ];
+    let hours = (1..).map(|hours| hours * 3_600_000);
+    let mut steps = STEPS.into_iter().chain(hours);
+    let step = steps.find(|step| total / step <= 10).unwrap_or(total);
+    let (unit, length) = match step {
+        0..1_000 => ("ms", 1),
+        1_000..60_000 => ("s", 1_000),
+        60_000..3_600_000 => ("min", 60_000),
+        _ => ("h", 3_600_000),
+    };
+    let marks = (0..=total / step).map(|mark| mark * step / length);
+    (unit, length, marks.collect())
+}
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 impl Timeline {
@@ -59,7 +109,7 @@ impl Timeline {
 
     fn draw(&self, title: &str, root: &Area<'_>) -> anyhow::Result<()> {
         root.fill(&WHITE)?;
-        text(root, title, (LEFT, 16), 17, INK)?;
+        text(root, &label(title), (LEFT, 16), 17, INK)?;
         self.legend(root)?;
         self.axis(root)?;
 
@@ -70,29 +120,69 @@ impl Timeline {
             let name = match name.as_str() {
                 // The name that the crate gives to all of its workers.
                 "taskgroup" => format!("worker {index}"),
-                name => name.to_owned(),
+                name => label(name),
             };
-            text(root, &name, (10, top + 9), 13, INK)?;
-            for bar in bars {
+            text(root, &cut(&name, LEFT - 14), (10, top + 9), 13, INK)?;
+            self.lane(root, bars, top)?;
+        }
+        self.gap(root)?;
+        self.cancels(root)
+    }
+
+    /// Draws the bars of a lane.
+    fn lane(&self, root: &Area<'_>, bars: &[Bar], top: i32) -> anyhow::Result<()> {
+        // Of many short tasks at one place one bar is drawn, and those that did not finish cover
+        // the ones that did.
+        let mut drawn = HashSet::new();
+        let (thin, wide): (Vec<_>, Vec<_>) = bars.iter().partition(|bar| self.is_thin(bar));
+        for bar in wide {
+            self.bar(root, bar, top)?;
+        }
+        let is_finished = |bar: &&Bar| bar.outcome.as_deref() == Some("finished");
+        let (finished, others): (Vec<_>, Vec<_>) = thin.into_iter().partition(is_finished);
+        for bar in finished.into_iter().chain(others) {
+            if drawn.insert((self.x(bar.begin), bar.depth, bar.outcome.as_deref())) {
                 self.bar(root, bar, top)?;
             }
         }
-        self.gap(root)?;
+        Ok(())
+    }
 
+    fn is_thin(&self, bar: &Bar) -> bool {
+        self.x(bar.end.unwrap_or(self.end)) - self.x(bar.begin) <= THIN
+    }
+
+    /// Draws the cancels, and the causes of those that have room for it.
+    fn cancels(&self, root: &Area<'_>) -> anyhow::Result<()> {
+        let bottom = TOP + LANE * self.lanes.len() as i32;
+        let (mut last, mut free, mut silent) = (None, LEFT, 0);
         for (at, cause) in &self.cancels {
             let x = self.x(*at);
-            let bottom = TOP + LANE * self.lanes.len() as i32;
-            let line = [(x, TOP - 12), (x, bottom)];
-            root.draw(&PathElement::new(line, CANCEL.stroke_width(2)))?;
-            let label = format!("cancel: {cause}");
-            let width = CHARACTER * label.chars().count() as i32;
+            if last.replace(x) != Some(x) {
+                let line = [(x, TOP - 12), (x, bottom)];
+                root.draw(&PathElement::new(line, CANCEL.stroke_width(2)))?;
+            }
+
             // To the left of its line where there is no room at the right.
+            let says = cut(&label(&format!("cancel: {cause}")), WIDTH - LEFT);
+            let width = width_of(&says);
             let left = if x + 6 + width < WIDTH {
                 x + 6
             } else {
                 (x - 2 - width).max(LEFT)
             };
-            text(root, &label, (left, TOP - 22), 12, CANCEL)?;
+            if left < free {
+                silent += 1;
+                continue;
+            }
+            free = left + width + CHARACTER;
+            text(root, &says, (left, TOP - 22), 12, CANCEL)?;
+        }
+
+        if silent != 0 {
+            let says = format!("{silent} more cancels without their causes");
+            let left = WIDTH - RIGHT - width_of(&says);
+            text(root, &says, (left, 16), 12, CANCEL)?;
         }
         Ok(())
     }
@@ -107,13 +197,16 @@ impl Timeline {
         for (name, colour) in OUTCOMES {
             root.draw(&Rectangle::new([(x, 34), (x + 14, 46)], colour.filled()))?;
             text(root, name, (x + 19, 34), 12, INK)?;
-            x += 30 + CHARACTER * name.len() as i32;
+            x += 30 + width_of(name);
         }
         let waits = [(x, 34), (x + 14, 46)];
         root.draw(&Rectangle::new(waits, FAINT.filled()))?;
         hatch(root, waits[0], waits[1])?;
         text(root, "waits", (x + 19, 34), 12, INK)?;
-        Ok(())
+
+        x += 30 + width_of("waits");
+        root.draw(&Rectangle::new([(x, 34), (x + 14, 46)], INK))?;
+        text(root, "scope", (x + 19, 34), 12, INK)
     }
 
     /// Draws the time of which too little is known.
@@ -125,27 +218,21 @@ impl Timeline {
         let bottom = TOP + LANE * self.lanes.len() as i32;
         let area = Rectangle::new([(left, TOP), (right, bottom)], FAINT.mix(0.5).filled());
         root.draw(&area)?;
-        let label = format!("{lost} events are missing");
-        let width = CHARACTER * label.len() as i32;
-        text(root, &label, ((right - width).max(LEFT), 34), 12, CANCEL)
+        let says = format!("{lost} events are missing");
+        let left = (right - width_of(&says)).max(LEFT);
+        text(root, &says, (left, 34), 12, CANCEL)
     }
 
     fn axis(&self, root: &Area<'_>) -> anyhow::Result<()> {
         let bottom = TOP + LANE * self.lanes.len() as i32 + 6;
-        let total = self.end.as_millis().max(1);
-        // A round step, so that there are five to ten of them.
-        let steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000];
-        let step = steps
-            .into_iter()
-            .find(|step| total / step <= 10)
-            .unwrap_or(total);
-        for at in (0..=total).step_by(step as usize) {
-            let x = self.x(Duration::from_millis(at as u64));
+        let (unit, length, marks) = marks(self.end.as_millis().max(1));
+        for mark in marks {
+            let x = self.x(Duration::from_millis((mark * length) as u64));
             root.draw(&PathElement::new([(x, TOP - 6), (x, bottom)], FAINT))?;
-            let unit = if at == 0 {
-                "0 ms".into()
+            let unit = if mark == 0 {
+                format!("0 {unit}")
             } else {
-                at.to_string()
+                mark.to_string()
             };
             let style = TextStyle::from(("sans-serif", 12).into_font())
                 .color(&INK)
@@ -174,17 +261,26 @@ impl Timeline {
         }
         root.draw(&Rectangle::new([(x0, y0), (x1, y1)], INK.mix(0.6)))?;
 
-        let room = (x1 - x0 - 8) / CHARACTER;
-        if room >= bar.name.chars().count() as i32 {
-            let width = CHARACTER * bar.name.chars().count() as i32;
+        let name = label(&bar.name);
+        let width = width_of(&name);
+        if x1 - x0 - 8 >= width {
             let (left, middle) = (x0 + 5, (y0 + y1) / 2);
             // A ground, so that the hatching does not cross the name.
             let ground = [(left - 2, middle - 8), (left + width + 2, middle + 7)];
             root.draw(&Rectangle::new(ground, fill.filled()))?;
-            text(root, &bar.name, (left, middle - 7), 12, INK)?;
+            text(root, &name, (left, middle - 7), 12, INK)?;
         }
         Ok(())
     }
+}
+
+/// Cuts a label that is wider than there is room.
+fn cut(label: &str, room: i32) -> String {
+    if width_of(label) <= room {
+        return label.to_owned();
+    }
+    let kept = (room / CHARACTER - 2).max(0) as usize;
+    label.chars().take(kept).chain("..".chars()).collect()
 }
 
 fn text(
@@ -350,5 +446,88 @@ mod tests {
         (recorded.lost, recorded.lost_from) = (7, 2 * STEP);
         let picture = drawn(&Timeline::new(&recorded, 4 * STEP));
         assert!(picture.contains("7 events are missing"), "{picture}");
+    }
+
+    #[test]
+    fn names_of_any_kind_leave_the_picture_a_file_that_viewers_read() {
+        let hostile = "<b>&\"]]>\u{1b}[31m\0\n\u{202e}\u{ffff}";
+        let long = hostile.repeat(1_000);
+        let mut recorded = record(&[(hostile, Some("failed")), (&long, None)]);
+        let thread = recorded.thread(&long);
+        let enters = [0, 1].map(|span| Happened::Enter(thread, span));
+        recorded.happens(enters.into_iter().chain([Happened::Cancel(long)]));
+        let picture = drawn(&Timeline::new(&recorded, 100 * STEP));
+
+        let is_allowed = |c: char| c == '\n' || !c.is_control() && c != '\u{ffff}';
+        assert!(picture.chars().all(is_allowed), "{picture:?}");
+        assert!(!picture.contains("<b>") && !picture.contains('\u{202e}'));
+        let shown = "&lt;b&gt;&amp;&quot;]]&gt;\\u{1b}[31m\\u{0}\\n\\u{202e}\\u{ffff}";
+        assert!(picture.contains(shown), "{picture}");
+        let longest = picture.lines().map(str::len).max();
+        assert!(longest < Some(2 * LONGEST * "&quot;".len()), "{longest:?}");
+    }
+
+    #[test]
+    fn the_marks_of_a_run_of_any_length_are_few_and_round() {
+        for (total, expected) in [
+            (1, ("ms", vec![0, 1])),
+            (90, ("ms", vec![0, 10, 20, 30, 40, 50, 60, 70, 80, 90])),
+            (
+                4_100,
+                (
+                    "ms",
+                    vec![0, 500, 1_000, 1_500, 2_000, 2_500, 3_000, 3_500, 4_000],
+                ),
+            ),
+            (45_000, ("s", vec![0, 5, 10, 15, 20, 25, 30, 35, 40, 45])),
+            (1_500_000, ("min", vec![0, 5, 10, 15, 20, 25])),
+            (90_000_000, ("h", vec![0, 3, 6, 9, 12, 15, 18, 21, 24])),
+        ] {
+            let (unit, length, found) = marks(total);
+            assert_eq!((unit, &found), (expected.0, &expected.1), "{total}");
+            assert!(found.last().expect("there is one") * length <= total);
+            assert!(found.len() <= 11, "{total}");
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_tasks_are_a_picture_of_a_few_thousand_bars_with_every_failure() {
+        use Happened::{Enter, Exit};
+        let names: Vec<_> = (0..MOST_EVENTS / 2)
+            .map(|span| match span {
+                777 => ("broken", Some("failed")),
+                _ => ("brief", Some("finished")),
+            })
+            .collect();
+        let mut recorded = record(&names);
+        let thread = recorded.thread("main");
+        for span in 0..names.len() as u64 {
+            recorded.happens([Enter(thread, span), Exit(thread, span)]);
+        }
+        let timeline = Timeline::new(&recorded, STEP * MOST_EVENTS as u32);
+        assert_eq!(
+            (timeline.size(), timeline.lost),
+            ((1, MOST_EVENTS / 2), None)
+        );
+
+        let picture = drawn(&timeline);
+        assert!(picture.len() < 1 << 20, "{}", picture.len());
+        // The legend and the bar, which nothing covers.
+        let failed = picture.rmatch_indices("#D55E00").next();
+        let finished = picture.rmatch_indices("#56B4A3").next();
+        assert_eq!(picture.matches("#D55E00").count(), 2);
+        assert!(failed > finished);
+    }
+
+    #[test]
+    fn of_many_cancels_those_with_room_for_it_say_their_cause() {
+        let mut recorded = record(&[]);
+        let cancels = (0..1_000).map(|cancel| Happened::Cancel(format!("number {cancel}")));
+        recorded.happens(cancels);
+        let picture = drawn(&Timeline::new(&recorded, 1_000 * STEP));
+        let causes = picture.matches("cancel: number").count();
+        assert!((3..20).contains(&causes), "{causes}");
+        let rest = format!("{} more cancels", 1_000 - causes);
+        assert!(picture.contains(&rest), "{picture}");
     }
 }
