@@ -260,8 +260,13 @@
 //!   task may appear in the output of another test.
 //! - Waits of this crate park the thread with [`std::thread::park`]. So a wait may consume an
 //!   `unpark` of your own: check a condition of your own around each `park`, as std asks for.
-//! - After a `fork`, the child has none of the threads of the crate, but still counts on them: a
-//!   scope there may hang. Let the child call `exec`, or fork before the first use of this crate.
+//! - After a `fork`, the child can use this crate on the thread that forked: it begins without
+//!   workers, outside of any scope. It cannot leave the scopes, or end the tasks, that it was
+//!   forked in, since their other tasks are not there: end it by `_exit`. Tokens, groups, channels
+//!   and locks that were made before are copies, in which another thread may have been: do not wait
+//!   for them, or cancel them. Do not touch what a task borrows from another thread. This is tested
+//!   on Linux with glibc. A process made by `_Fork`, or by the system call itself, is not
+//!   supported.
 //!
 //! # What runs, and what hangs
 //!

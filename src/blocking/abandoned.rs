@@ -8,11 +8,13 @@ use std::time::Instant;
 use slab::Slab;
 
 use crate::cancel::Name;
-use crate::facade::PlainMutex;
+use crate::facade::{PlainMutex, per_process};
 use crate::trace::Site;
 
-/// The threads that have not ended.
-static LEFT_BEHIND: PlainMutex<Slab<Abandoned>> = PlainMutex::new(Slab::new());
+per_process! {
+    /// The threads that have not ended.
+    static LEFT_BEHIND: PlainMutex<Slab<Abandoned>> = PlainMutex::new(Slab::new());
+}
 
 /// A thread that [`abandon`](crate::abandon) has left behind and that still runs. See
 /// [`abandoned`].

@@ -10,14 +10,16 @@ use super::callbacks::{Callback, Registration};
 use super::frames;
 use super::node::Node;
 use super::uncancellable::wait_uncancellable_at;
-use crate::facade::{PlainMutex, catch};
+use crate::facade::{PlainMutex, catch, per_process};
 use crate::lanes::{Held, Object};
 use crate::scoped::unbound;
 use crate::waiting::{Slot, WaitKind};
 
-/// The threads that wait in the drop of a guard, each with the thread that it waits for. They are
-/// looked at only where such a drop has to wait.
-static DEREGISTRATIONS: PlainMutex<Vec<(Arc<Slot>, Arc<Slot>)>> = PlainMutex::new(Vec::new());
+per_process! {
+    /// The threads that wait in the drop of a guard, each with the thread that it waits for. They
+    /// are looked at only where such a drop has to wait.
+    static DEREGISTRATIONS: PlainMutex<Vec<(Arc<Slot>, Arc<Slot>)>> = PlainMutex::new(Vec::new());
+}
 
 /// Keeps a callback registered. Dropping the guard takes the callback back.
 ///

@@ -1,21 +1,25 @@
 //! An instant in one word: the deadline of a node, or the end of a grace.
 
 use std::panic::Location;
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::atomic::AtomicCell;
 
-use crate::facade::{AtomicU64, Ordering};
+use crate::facade::{AtomicU64, Leaked, Ordering};
 
-static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+static EPOCH: Leaked<Instant> = Leaked::new();
 
 /// The word for no instant: greater than the word for any instant.
 pub(crate) const NEVER: u64 = u64::MAX;
 
+#[inline]
+fn epoch() -> Instant {
+    *EPOCH.get_or_make(Instant::now)
+}
+
 /// Returns the nanoseconds from the first deadline of the process to `instant`.
 pub(crate) fn encode(instant: Instant) -> u64 {
-    let since = instant.saturating_duration_since(*EPOCH).as_nanos();
+    let since = instant.saturating_duration_since(epoch()).as_nanos();
     u64::try_from(since).unwrap_or(NEVER - 1).min(NEVER - 1)
 }
 
@@ -23,7 +27,7 @@ pub(crate) fn decode(nanos: u64) -> Option<Instant> {
     if nanos == NEVER {
         None
     } else {
-        EPOCH.checked_add(Duration::from_nanos(nanos))
+        epoch().checked_add(Duration::from_nanos(nanos))
     }
 }
 

@@ -26,12 +26,14 @@ pub(super) mod bare_frames;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::marker::PhantomData;
+use std::mem;
 use std::sync::Arc;
 
 use super::bare::Bare;
 use super::locks::holds_lock;
 use super::node::{Attachment, Node};
-use crate::facade::{CountedRef, Late, local};
+use crate::facade::{CountedRef, InChild, Late, local};
+use crate::lanes::has_used_the_crate;
 use crate::waiting::Slot;
 use crate::workers::InPlace;
 
@@ -49,6 +51,14 @@ local! {
     // none itself.
     static HERE: Cell<u8> = Cell::new(0);
 }
+
+/// A child of `fork` begins outside any scope: the nodes of its parent may be locked for ever.
+static IN_CHILD: InChild = InChild::new(|| {
+    // The first touch of `FRAMES` on a thread allocates.
+    if has_used_the_crate() {
+        let _ = FRAMES.try_with(Frames::take_away);
+    }
+});
 
 /// The scopes of a thread, and its slots.
 pub(super) struct Frames {
@@ -107,6 +117,20 @@ impl Frames {
             in_place: Cell::new(0),
             spare: RefCell::new(Vec::new()),
         }
+    }
+
+    /// Takes the scopes of the parent away, in a child that this thread has forked. The slots stay.
+    /// What is dropped later, on the way out of a scope of the parent, finds none to leave.
+    fn take_away(&self) {
+        // Forgotten: to leave a node is to take its lock.
+        if let Ok(mut attachment) = self.attachment.try_borrow_mut() {
+            mem::forget(attachment.take());
+        }
+        if let Ok(mut frames) = self.frames.try_borrow_mut() {
+            mem::forget(mem::take(&mut *frames));
+        }
+        self.standing.set(Standing::Outside);
+        self.in_place.set(0);
     }
 
     pub(super) fn slot(&self) -> &Arc<Slot> {
@@ -362,6 +386,8 @@ fn enter_frame(frame: impl FnOnce() -> Frame) -> InsideScope {
 /// Enters the scope of `node`.
 #[inline]
 pub(crate) fn enter(node: Arc<Node>) -> InsideScope {
+    // The other frames are entered inside of a scope of this kind, on whatever thread.
+    IN_CHILD.ensure();
     enter_frame(|| Frame::Node(node))
 }
 

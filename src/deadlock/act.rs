@@ -9,12 +9,23 @@ use std::time::Duration;
 use super::policy::DeadlockPolicy;
 use super::report::{Deadlock, Response};
 use crate::cancel::{CancelCause, Node};
-use crate::facade::{PlainMutex, catch, error_event, start_thread, warn_event, write_to_stderr};
+use crate::facade::{
+    Before, PlainMutex, catch, error_event, per_process, start_thread, warn_event, write_to_stderr,
+};
 use crate::panics::{PanicPayload, drop_contained, log};
 
 type DeadlockHookFn = Arc<dyn Fn(&Deadlock) + Send + Sync>;
 
-static HOOKS: PlainMutex<Vec<(u64, DeadlockHookFn)>> = PlainMutex::new(Vec::new());
+per_process! {
+    /// A child of `fork` has the hooks of its parent, unless another thread was about to change
+    /// them.
+    static HOOKS: PlainMutex<Vec<(u64, DeadlockHookFn)>> = |before| {
+        PlainMutex::new(match before {
+            Before::Whole(before) => before.lock().clone(),
+            Before::None | Before::Torn => Vec::new(),
+        })
+    };
+}
 
 /// Keeps a hook of [`on_found`]. Dropping it takes the hook back.
 ///

@@ -24,21 +24,31 @@ use super::describe::{describe_all, describe_group};
 use super::graph::{Graph, ReadLane, has_known_wakers};
 use super::report::{Certainty, Deadlock, Response};
 use crate::cancel;
-use crate::facade::PlainMutex;
+use crate::facade::{Before, PlainMutex, per_process};
 use crate::lanes;
 use crate::snapshot::{LimitSnapshot, QueueView};
 use crate::waiting::WaitKind;
 
-/// How many searches are asked for.
+/// How many searches are asked for. It changes under the lock of `QUIET`.
 static WANTED: PlainUsize = PlainUsize::new(0);
 
-/// The quiet times that are asked for, and since when the threads have been quiet.
-static QUIET: PlainMutex<Quiet> = PlainMutex::new(Quiet {
-    asked: Vec::new(),
-    state: Vec::new(),
-    since: None,
-    reported: Vec::new(),
-});
+per_process! {
+    /// The quiet times that are asked for, and since when the threads have been quiet. A child of
+    /// `fork` asks for what its parent has asked for, unless another thread was about to change
+    /// that.
+    static QUIET: PlainMutex<Quiet> = |before| {
+        let asked = match before {
+            Before::Whole(before) => before.lock().asked.clone(),
+            Before::None | Before::Torn => Vec::new(),
+        };
+        PlainMutex::new(Quiet {
+            asked,
+            state: Vec::new(),
+            since: None,
+            reported: Vec::new(),
+        })
+    };
+}
 
 /// A thread by its number, and the version of its lane.
 type LaneVersions = Vec<(u64, u32)>;
@@ -53,19 +63,19 @@ struct Quiet {
 
 /// Asks for a search.
 pub(super) fn add(quiet_for: Duration) {
-    // The time first: a look that finds the search wanted finds its time too.
-    QUIET.lock().asked.push(quiet_for);
-    WANTED.fetch_add(1, SeqCst);
+    let mut quiet = QUIET.lock();
+    quiet.asked.push(quiet_for);
+    // Under the lock: a look that finds the search wanted finds its time too.
+    WANTED.store(quiet.asked.len(), SeqCst);
 }
 
 /// Takes back what [`add`] has asked for.
 pub(super) fn remove(quiet_for: Duration) {
-    // In the other order, for the same reason.
-    WANTED.fetch_sub(1, SeqCst);
     let mut quiet = QUIET.lock();
     if let Some(index) = quiet.asked.iter().position(|asked| *asked == quiet_for) {
         quiet.asked.swap_remove(index);
     }
+    WANTED.store(quiet.asked.len(), SeqCst);
 }
 
 pub(super) fn is_wanted() -> bool {

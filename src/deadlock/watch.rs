@@ -24,7 +24,9 @@ use super::confirm::search;
 use super::graph::is_candidate;
 use super::policy::DeadlockPolicy;
 use super::{act, suspected};
-use crate::facade::{PlainMutex, contained, park_timeout, start_thread, warn_event};
+use crate::facade::{
+    InChild, PlainMutex, contained, park_timeout, per_process, start_thread, warn_event,
+};
 use crate::lanes;
 use crate::panics::log;
 
@@ -39,8 +41,13 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 static WATCHED: PlainBool = PlainBool::new(false);
 
-/// The thread runs, or is about to.
-static RUNS: PlainMutex<bool> = PlainMutex::new(false);
+per_process! {
+    /// The thread runs, or is about to.
+    static RUNS: PlainMutex<bool> = PlainMutex::new(false);
+}
+
+/// Invariant 1, in a child of `fork`: the thread does not run there.
+static IN_CHILD: InChild = InChild::new(|| WATCHED.store(false, Relaxed));
 
 /// Says that this thread is about to wait, and that a deadlock could be the reason.
 #[inline]
@@ -55,6 +62,7 @@ pub(crate) fn expect_wait() {
 pub(super) fn begin() {
     // Read before the lock is taken: the first call reads the environment.
     let has_work = DeadlockPolicy::current() != DeadlockPolicy::Ignore || suspected::is_wanted();
+    IN_CHILD.ensure();
     let mut runs = RUNS.lock();
 
     // Invariant 1: the thread runs already, or is started below if it has something to look for.

@@ -24,13 +24,29 @@ use std::sync::{Mutex as StdMutex, PoisonError};
 use std::thread;
 
 use signal_hook::consts::FORBIDDEN;
-use signal_hook::low_level;
+use signal_hook::{SigId, low_level};
 
-use crate::facade::PlainMutex;
+use crate::facade::{Before, PlainMutex, generation, per_process};
 use proc::Reserve;
 
-/// The signals at which a dump comes.
-static INSTALLED: PlainMutex<Vec<i32>> = PlainMutex::new(Vec::new());
+per_process! {
+    /// The actions that make dumps come. A child of `fork` has those of its parent, unless another
+    /// thread was about to install one: they wake the thread of the parent.
+    static INSTALLED: PlainMutex<Vec<Installed>> = |before| {
+        PlainMutex::new(match before {
+            Before::Whole(before) => before.lock().clone(),
+            Before::None | Before::Torn => Vec::new(),
+        })
+    };
+}
+
+#[derive(Clone, Copy)]
+struct Installed {
+    signal: i32,
+    action: SigId,
+    /// The [`generation`] of the process that prints.
+    process: u32,
+}
 
 /// Held by the thread that prints, so that the lines of two signals do not mix. The lock of std,
 /// since a wait for one of `parking_lot` may allocate. Only the threads of dumps take it.
@@ -60,7 +76,7 @@ const STACK: usize = 256 << 10;
 /// printed one after the other. A dump comes even if every other thread of the program blocks the
 /// signal, unless that is a real-time signal. A child process gets the default action, as after
 /// every `exec`. A child that was made by `fork` alone prints nothing: its signal has this process
-/// print.
+/// print, until the child calls this function itself.
 ///
 /// # Errors
 ///
@@ -82,7 +98,8 @@ pub fn dump_on_signal(signal: i32) -> io::Result<()> {
     }
 
     let mut installed = INSTALLED.lock();
-    if installed.contains(&signal) {
+    let is_here = |of: &Installed| of.signal == signal && of.process == generation();
+    if installed.iter().any(is_here) {
         return Ok(());
     }
 
@@ -100,8 +117,21 @@ pub fn dump_on_signal(signal: i32) -> io::Result<()> {
     wake.read_exact(&mut [0])?;
 
     // If this fails, the other end is closed, and the thread ends.
-    low_level::pipe::register(signal, wake)?;
-    installed.push(signal);
+    let action = low_level::pipe::register(signal, wake)?;
+
+    // From now on this process prints, and its parent no longer does in its stead.
+    installed.retain(|of| {
+        let is_of_parent = of.signal == signal;
+        if is_of_parent {
+            low_level::unregister(of.action);
+        }
+        !is_of_parent
+    });
+    installed.push(Installed {
+        signal,
+        action,
+        process: generation(),
+    });
     Ok(())
 }
 

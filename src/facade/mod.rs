@@ -48,16 +48,22 @@ mod counted;
 pub(crate) use counted::{CountedRef, CountedValue, coerced};
 mod event;
 pub(crate) use event::{debug_event, error_event, warn_event};
+mod fork;
+#[allow(unused_imports, reason = "which features need them differs")]
+pub(crate) use fork::{Before, InChild, Leaked, PerProcess, generation, per_process};
 mod late;
 pub(crate) use late::Late;
 mod random;
 pub(crate) use random::Random;
 
-/// A lock that loom does not see, for data that no protocol depends on.
-pub(crate) use parking_lot::Mutex as PlainMutex;
+#[cfg(not(target_vendor = "apple"))]
+mod plain;
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) use plain::{PlainMutex, PlainRwLock};
 
-/// Like [`PlainMutex`], with readers that do not hinder each other.
-pub(crate) use parking_lot::RwLock as PlainRwLock;
+// std's locks would allocate here at their first use, and a snapshot may be taken by an allocator.
+#[cfg(target_vendor = "apple")]
+pub(crate) use parking_lot::{Mutex as PlainMutex, RwLock as PlainRwLock};
 
 /// Runs `f`, out of which no panic may come. See [`Contained`].
 pub(crate) fn contained<T>(f: impl FnOnce() -> T) -> T {

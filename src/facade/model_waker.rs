@@ -20,6 +20,11 @@ impl Waker {
         })
     }
 
+    /// No model forks.
+    pub(crate) fn renew(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     pub(crate) fn wake(&self) {
         // The kernel orders a write to a descriptor before the read that finds it.
         self.woken.swap(1, Ordering::AcqRel);

@@ -393,12 +393,6 @@ macro_rules! local {
 }
 pub(crate) use local;
 
-/// Declares a value of the process, which its first use makes.
-macro_rules! global {
-    ($(#[$doc:meta])* $(pub($($path:tt)+))? static $name:ident: $type:ty = $init:expr;) => {
-        $(#[$doc])*
-        $(pub($($path)+))? static $name: std::sync::LazyLock<$type> =
-            std::sync::LazyLock::new(|| $init);
-    };
-}
-pub(crate) use global;
+/// Declares a value of the process, which its first use makes, and the first use in a child of
+/// `fork` makes again. A model sees it.
+pub(crate) use super::per_process as global;

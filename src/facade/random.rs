@@ -2,11 +2,14 @@
 
 use std::cell::Cell;
 
-use super::local;
+use super::{InChild, local};
 
 local! {
     static RANDOM: Cell<u32> = Cell::new(0);
 }
+
+/// A child of `fork` must not draw the numbers that its parent draws.
+static IN_CHILD: InChild = InChild::new(|| _ = RANDOM.try_with(|state| state.set(0)));
 
 /// The generator of this thread: xorshift with 32 bits of state.
 pub(crate) struct Random(u32);
@@ -14,7 +17,7 @@ pub(crate) struct Random(u32);
 impl Random {
     pub(crate) fn here() -> Self {
         Random(match RANDOM.try_with(Cell::get).unwrap_or(0) {
-            0 => super::seed().max(1),
+            0 => new_seed(),
             state => state,
         })
     }
@@ -38,6 +41,12 @@ impl Random {
         self.0 ^= self.0 << 5;
         self.0
     }
+}
+
+#[cold]
+fn new_seed() -> u32 {
+    IN_CHILD.ensure();
+    super::seed().max(1)
 }
 
 impl Drop for Random {

@@ -10,15 +10,14 @@
 //! process yields for a while.
 
 use std::hint;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::parallelism;
+use super::{Leaked, parallelism};
 
-static CORES: LazyLock<usize> = LazyLock::new(parallelism);
-static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+static CORES: Leaked<usize> = Leaked::new();
+static EPOCH: Leaked<Instant> = Leaked::new();
 static YIELDS: Yields = Yields::new();
 
 /// Spins for a few microseconds until `done` holds, and returns whether it does. On one core, looks
@@ -29,7 +28,7 @@ pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     const LOOKS: u32 = 4;
 
     // On one core the thread that is waited for cannot run while this one spins.
-    if *CORES > 1 {
+    if *CORES.get_or_make(parallelism) > 1 {
         for _ in 0..ROUNDS {
             for look in 0..LOOKS {
                 if done() {
@@ -58,7 +57,7 @@ pub(crate) fn linger(mut done: impl FnMut() -> bool) {
     const PAUSES: u32 = 128;
 
     // The thread that is waited for would need this very core.
-    if *CORES == 1 {
+    if *CORES.get_or_make(parallelism) == 1 {
         return;
     }
 
@@ -79,7 +78,9 @@ pub(crate) fn linger(mut done: impl FnMut() -> bool) {
 /// Yields, unless an earlier yield was slow. Returns whether it yielded and the yield was cheap.
 fn yield_if_cheap() -> bool {
     let before = Instant::now();
-    let now = before.saturating_duration_since(*EPOCH).as_millis() as u64;
+    let now = before
+        .saturating_duration_since(*EPOCH.get_or_make(Instant::now))
+        .as_millis() as u64;
 
     // A long time means that something else computes on this core.
     YIELDS.try_yield(now, || {

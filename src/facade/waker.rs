@@ -3,14 +3,29 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::io::Errno;
+
+use super::generation;
 
 /// A descriptor that is readable after [`wake`](Waker::wake), until it is drained.
 ///
 /// On Linux it is an eventfd, elsewhere a pipe.
+///
+/// A child of `fork` shares it with its parent, and a wake of one would be taken by the other. So
+/// its owner makes another in the child, by [`renew`](Waker::renew). The descriptors of the parent
+/// stay open in the child: their numbers may mean others by then.
 #[derive(Debug)]
 pub(crate) struct Waker {
+    ends: Ends,
+    made_in: u32,
+    /// The waker that the owner uses in a child of this process.
+    in_child: OnceLock<Box<Waker>>,
+}
+
+#[derive(Debug)]
+struct Ends {
     read: OwnedFd,
     /// The other end, where it is a pipe.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -18,12 +33,12 @@ pub(crate) struct Waker {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-impl Waker {
-    pub(crate) fn new() -> io::Result<Self> {
+impl Ends {
+    fn new() -> io::Result<Self> {
         use rustix::event::{EventfdFlags, eventfd};
 
         let made = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Waker {
+        Ok(Ends {
             read: above_the_standard_streams(made)?,
         })
     }
@@ -34,8 +49,8 @@ impl Waker {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-impl Waker {
-    pub(crate) fn new() -> io::Result<Self> {
+impl Ends {
+    fn new() -> io::Result<Self> {
         use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
         let (read, write) = rustix::pipe::pipe()?;
@@ -50,7 +65,7 @@ impl Waker {
             rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
             fcntl_setfl(end, fcntl_getfl(end)? | OFlags::NONBLOCK)?;
         }
-        Ok(Waker { read, write })
+        Ok(Ends { read, write })
     }
 
     fn write_end(&self) -> BorrowedFd<'_> {
@@ -59,24 +74,53 @@ impl Waker {
 }
 
 impl Waker {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Waker {
+            ends: Ends::new()?,
+            made_in: generation(),
+            in_child: OnceLock::new(),
+        })
+    }
+
+    /// Makes sure that this process has the waker alone. For the owner, before each wait.
+    pub(crate) fn renew(&self) -> io::Result<()> {
+        let last = self.last();
+        if last.made_in != generation() {
+            // The owner alone makes it, so no other value can be there.
+            let _ = last.in_child.set(Box::new(Waker::new()?));
+        }
+        Ok(())
+    }
+
+    /// Returns the waker of the youngest process in which it was renewed.
+    fn last(&self) -> &Waker {
+        let mut last = self;
+        while let Some(waker) = last.in_child.get() {
+            last = waker;
+        }
+        last
+    }
+
     /// Makes the descriptor readable.
     pub(crate) fn wake(&self) {
         // Eight bytes, which an eventfd takes as a number. A pipe or a counter that is full is
         // readable already.
-        while let Err(Errno::INTR) = rustix::io::write(self.write_end(), &1_u64.to_ne_bytes()) {}
+        let end = self.last().ends.write_end();
+        while let Err(Errno::INTR) = rustix::io::write(end, &1_u64.to_ne_bytes()) {}
     }
 
     /// Makes the descriptor unreadable until the next wake.
     pub(crate) fn drain(&self) {
         let mut bytes = [0; 64];
         // An eventfd is empty after one read. A pipe is read until it is.
-        while let Ok(64) | Err(Errno::INTR) = rustix::io::read(&self.read, &mut bytes) {}
+        let end = &self.last().ends.read;
+        while let Ok(64) | Err(Errno::INTR) = rustix::io::read(end, &mut bytes) {}
     }
 }
 
 impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.read.as_fd()
+        self.last().ends.read.as_fd()
     }
 }
 

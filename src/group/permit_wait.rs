@@ -4,17 +4,17 @@
 //! between two steps of that clock, so a sum of many waits is right although a short one is counted
 //! as nothing or as a whole step.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32 as PlainU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::stopwatch::coarse_millis;
+use crate::facade::Leaked;
 
 /// Returns the time in milliseconds from an instant of the past. Its lower half is not 0.
 fn now() -> u64 {
-    static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+    static EPOCH: Leaked<Instant> = Leaked::new();
     let millis = coarse_millis().unwrap_or_else(|| {
-        let since = Instant::now().saturating_duration_since(*EPOCH);
+        let since = Instant::now().saturating_duration_since(*EPOCH.get_or_make(Instant::now));
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     });
     with_lower_half(millis)

@@ -5,9 +5,12 @@ use std::time::Duration;
 use super::latency::{LatencyHistogram, LatencyRecorder};
 use super::process_counts::Counter;
 use super::status::TaskStatus;
+use crate::facade::per_process;
 use crate::workers;
 
-pub(super) static CANCEL_LATENCY: LatencyRecorder = LatencyRecorder::new();
+per_process! {
+    pub(super) static CANCEL_LATENCY: LatencyRecorder = LatencyRecorder::new();
+}
 
 /// Returns the numbers of this process: tasks by state and outcome, threads, and how long tasks
 /// took to end once they were cancelled.

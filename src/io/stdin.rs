@@ -7,9 +7,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::lines::{Lines, lines};
 use super::stdin_buffer::StdinBuffer;
+use crate::facade::per_process;
 use crate::sync::{Mutex, MutexGuard};
 
-static STDIN: Mutex<StdinBuffer> = Mutex::new(StdinBuffer::new());
+per_process! {
+    /// A child of `fork` begins with an empty buffer: what its parent has read belongs to the
+    /// parent.
+    static STDIN: Mutex<StdinBuffer> = Mutex::new(StdinBuffer::new());
+}
 
 /// Returns a handle of standard input, with reads that end with their scope.
 ///

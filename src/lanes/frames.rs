@@ -247,6 +247,21 @@ impl ShownFrames {
         self.depth.store(self.depth().wrapping_sub(1), Relaxed);
     }
 
+    /// Pushes the frames of a lane that the owner had before. For the owner, under the version.
+    #[cold]
+    pub(super) fn copy(&self, before: &Self) {
+        let depth = before.depth() as usize;
+        let cells = (0..depth).map_while(|index| before.deep(index, IfMissing::Stop));
+        for view in cells.filter_map(FrameCell::view) {
+            self.push(ShownFrame {
+                kind: view.kind,
+                id: view.id,
+                group: view.group,
+                location: view.location,
+            });
+        }
+    }
+
     /// Takes back all frames. For the owner.
     pub(super) fn clear(&self) {
         self.depth.store(0, Relaxed);

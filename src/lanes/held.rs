@@ -125,6 +125,14 @@ impl HeldObjects {
         }
     }
 
+    /// Shows what `before` shows. For the owner, in a lane that shows nothing.
+    pub(super) fn copy(&self, before: &Self) {
+        for (cell, before) in self.cells.iter().zip(&before.cells) {
+            cell.copy(before);
+        }
+        self.shown.store(before.shown.load(Relaxed), Relaxed);
+    }
+
     /// Removes an object that was taken at `location`, if that is known.
     #[inline(always)]
     pub(super) fn remove(&self, object: usize, location: Option<&'static Location<'static>>) {
@@ -231,6 +239,13 @@ impl HeldCell {
 
         // Release: a reader that sees the object sees its place.
         self.object.store(object, Release);
+    }
+
+    /// Shows what `before` shows. For the owner, in a cell that shows nothing.
+    pub(super) fn copy(&self, before: &Self) {
+        self.location.store(before.location.load());
+        self.depth.store(before.depth.load(Relaxed), Relaxed);
+        self.object.store(before.object.load(Relaxed), Release);
     }
 
     /// Gives the object to `taker`, if it was taken deeper than `depth`.

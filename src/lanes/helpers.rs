@@ -1,9 +1,11 @@
 //! The threads of the crate that run no tasks and stay: the monitors of the workers. Others end by
 //! themselves, like the timer's when it has no alarm.
 
-use crate::facade::PlainMutex;
+use crate::facade::{PlainMutex, per_process};
 
-static HELPERS: PlainMutex<Vec<i32>> = PlainMutex::new(Vec::new());
+per_process! {
+    static HELPERS: PlainMutex<Vec<i32>> = PlainMutex::new(Vec::new());
+}
 
 /// While it lives, this thread counts as a helper.
 #[must_use = "the thread is a helper for as long as this lives"]

@@ -71,7 +71,7 @@ pub(crate) use listed::Listed;
 pub(crate) use push::{Pushed, mark_starting, push, push_here, to_sight};
 use registry::claimed;
 use registry::system_number;
-pub(crate) use registry::{all, mine};
+pub(crate) use registry::{all, has_used_the_crate, mine};
 pub(crate) use tally::{add_to, sum};
 #[cfg(taskgroup_models)]
 pub(crate) use version::Version;

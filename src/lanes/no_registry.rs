@@ -14,6 +14,11 @@ pub(crate) fn claimed() -> Option<&'static Lane> {
     None
 }
 
+/// No model forks.
+pub(crate) fn has_used_the_crate() -> bool {
+    false
+}
+
 /// Returns all lanes: none.
 pub(crate) fn all() -> impl Iterator<Item = &'static Lane> {
     std::iter::empty()

@@ -2,6 +2,9 @@
 //!
 //! They are in segments that are made as threads come and are never freed. So a reader needs no
 //! lock to find them, and none to allocate: a dump can read them when nothing else works.
+//!
+//! A child of `fork` has lanes of its own. Its only thread claims a new one, which shows the frames
+//! and the locks of the old one: the code is still inside of these, and leaves them.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -10,7 +13,7 @@ use std::sync::atomic::{AtomicU32 as PlainU32, AtomicU64 as PlainU64};
 use std::thread;
 
 use super::lane::Lane;
-use crate::facade::{PlainMutex, local};
+use crate::facade::{InChild, PlainMutex, local, per_process};
 
 /// The number of lanes of the first segment. Each further one has twice as many as the one before.
 const FIRST: usize = 16;
@@ -18,13 +21,24 @@ const FIRST: usize = 16;
 /// More than there can be threads.
 const SEGMENTS: usize = 28;
 
-static LANES: [OnceLock<Box<[Lane]>>; SEGMENTS] = [const { OnceLock::new() }; SEGMENTS];
+struct Registry {
+    segments: [OnceLock<Box<[Lane]>>; SEGMENTS],
+    /// How many lanes have ever been claimed.
+    made: PlainU32,
+    /// The lanes that were given back, by their index.
+    free: PlainMutex<Vec<u32>>,
+}
 
-/// How many lanes have ever been claimed.
-static MADE: PlainU32 = PlainU32::new(0);
+per_process! {
+    static REGISTRY: Registry = Registry {
+        segments: [const { OnceLock::new() }; SEGMENTS],
+        made: PlainU32::new(0),
+        free: PlainMutex::new(Vec::new()),
+    };
+}
 
-/// The lanes that were given back, by their index.
-static FREE: PlainMutex<Vec<u32>> = PlainMutex::new(Vec::new());
+/// The lane of the parent is not for this process.
+static IN_CHILD: InChild = InChild::new(|| HERE.with(Here::take_away));
 
 local! {
     // Without a destructor, so that it lives as long as the thread.
@@ -39,6 +53,8 @@ thread_local! {
 struct Here {
     lane: Cell<Option<&'static Lane>>,
     index: Cell<u32>,
+    /// The lane of this thread in the parent of this process, until the thread claims another.
+    in_parent: Cell<Option<&'static Lane>>,
     /// The lane has been given back. Destructors of thread-locals that run later have none.
     has_left: Cell<bool>,
 }
@@ -48,7 +64,15 @@ impl Here {
         Here {
             lane: Cell::new(None),
             index: Cell::new(0),
+            in_parent: Cell::new(None),
             has_left: Cell::new(false),
+        }
+    }
+
+    /// Takes the lane away, in a child that the thread has forked.
+    fn take_away(&self) {
+        if let Some(lane) = self.lane.take() {
+            self.in_parent.set(Some(lane));
         }
     }
 }
@@ -61,7 +85,7 @@ impl Drop for Leaves {
             here.has_left.set(true);
             if let Some(lane) = here.lane.take() {
                 lane.give_back();
-                FREE.lock().push(here.index.get());
+                REGISTRY.free.lock().push(here.index.get());
             }
         });
     }
@@ -82,6 +106,12 @@ pub(crate) fn claimed() -> Option<&'static Lane> {
     HERE.with(|here| here.lane.get())
 }
 
+/// Returns whether this thread has a lane, or had one in the parent of this process. Touches no
+/// thread-local with a destructor.
+pub(crate) fn has_used_the_crate() -> bool {
+    HERE.with(|here| here.lane.get().or(here.in_parent.get()).is_some())
+}
+
 #[cold]
 fn claim() -> Option<&'static Lane> {
     static NUMBER: PlainU64 = PlainU64::new(1);
@@ -92,39 +122,51 @@ fn claim() -> Option<&'static Lane> {
             return None;
         }
 
+        IN_CHILD.ensure();
+
         // The number is new, even where the lane is not: it tells the threads apart.
-        let index = take_index()?;
-        let lane = at(index as usize)?;
+        let index = REGISTRY.take_index()?;
+        let lane = REGISTRY.at(index as usize)?;
         lane.claim(
             NUMBER.fetch_add(1, Relaxed),
             system_number(),
             thread::current(),
         );
+        if let Some(in_parent) = here.in_parent.take() {
+            lane.go_on_from(in_parent);
+        }
         here.index.set(index);
         here.lane.set(Some(lane));
         Some(lane)
     })
 }
 
-/// Returns the index of a lane that no thread has.
-fn take_index() -> Option<u32> {
-    // A lane that was given back first: readers look at all that were ever made.
-    let mut free = FREE.lock();
-    if let Some(index) = free.pop() {
-        return Some(index);
+impl Registry {
+    /// Returns the index of a lane that no thread has.
+    fn take_index(&self) -> Option<u32> {
+        // A lane that was given back first: readers look at all that were ever made.
+        let mut free = self.free.lock();
+        if let Some(index) = free.pop() {
+            return Some(index);
+        }
+
+        // Under the lock of the free lanes, so no two threads make the same one.
+        let index = self.made.load(Relaxed);
+        let (segment, _) = place(index as usize);
+        self.segments.get(segment)?.get_or_init(|| {
+            let lanes = (0..FIRST << segment).map(|_| Lane::new());
+            lanes.collect()
+        });
+
+        // Release: a reader that sees the count finds the segment.
+        self.made.store(index + 1, Release);
+        Some(index)
     }
 
-    // Under the lock of the free lanes, so no two threads make the same one.
-    let index = MADE.load(Relaxed);
-    let (segment, _) = place(index as usize);
-    LANES.get(segment)?.get_or_init(|| {
-        let lanes = (0..FIRST << segment).map(|_| Lane::new());
-        lanes.collect()
-    });
-
-    // Release: a reader that sees the count finds the segment.
-    MADE.store(index + 1, Release);
-    Some(index)
+    fn at(&self, index: usize) -> Option<&Lane> {
+        let (segment, place) = place(index);
+        self.segments.get(segment)?.get()?.get(place)
+    }
 }
 
 /// Returns the segment of a lane, and its place in the segment.
@@ -134,15 +176,14 @@ fn place(index: usize) -> (usize, usize) {
     (segment, index - FIRST * ((1 << segment) - 1))
 }
 
-fn at(index: usize) -> Option<&'static Lane> {
-    let (segment, place) = place(index);
-    LANES.get(segment)?.get()?.get(place)
-}
-
 /// Returns all lanes that a thread has, or once had.
 pub(crate) fn all() -> impl Iterator<Item = &'static Lane> {
-    // Acquire pairs with `take_index`.
-    (0..MADE.load(Acquire) as usize).filter_map(at)
+    // Where no thread has had a lane, a reader makes no registry: it must not allocate.
+    let registry = REGISTRY.made();
+    registry.into_iter().flat_map(|registry| {
+        // Acquire pairs with `take_index`.
+        (0..registry.made.load(Acquire) as usize).filter_map(|index| registry.at(index))
+    })
 }
 
 #[cfg(target_os = "linux")]
@@ -190,12 +231,12 @@ mod tests {
     fn lanes_of_threads_that_have_ended_are_used_again() {
         const THREADS: u32 = 1_000;
 
-        let before = MADE.load(Relaxed);
+        let before = REGISTRY.made.load(Relaxed);
         for _ in 0..THREADS {
             thread::spawn(|| assert!(mine().is_some())).join().unwrap();
         }
 
         // Other tests have threads too.
-        assert!(MADE.load(Relaxed) - before < THREADS / 2);
+        assert!(REGISTRY.made.load(Relaxed) - before < THREADS / 2);
     }
 }

@@ -2,10 +2,13 @@
 
 use super::counts::Counts;
 use super::registry::{all, mine};
+use crate::facade::per_process;
 
-/// The counts of the last destructors of threads, which have no lane, and of models. Threads share
-/// it.
-static LANELESS: Counts = Counts::new();
+per_process! {
+    /// The counts of the last destructors of threads, which have no lane, and of models. Threads
+    /// share it.
+    static LANELESS: Counts = Counts::new();
+}
 
 /// Adds `by` to a count of the process.
 #[inline]

@@ -1,12 +1,13 @@
 //! The wait of a lane's thread.
 
 use std::panic::Location;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU8 as PlainU8, AtomicU32 as PlainU32, AtomicU64 as PlainU64};
 use std::time::Instant;
 
 use crossbeam_utils::atomic::AtomicCell;
+
+use crate::facade::Leaked;
 
 /// The object of a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -207,8 +208,8 @@ impl WaitCell {
 /// Returns the nanoseconds from the epoch of the process to `instant`: at least 1. The first call
 /// sets the epoch, a little before its own time.
 pub(crate) fn since_epoch(instant: Instant) -> u64 {
-    static EPOCH: OnceLock<Instant> = OnceLock::new();
-    let epoch = *EPOCH.get_or_init(Instant::now);
+    static EPOCH: Leaked<Instant> = Leaked::new();
+    let epoch = *EPOCH.get_or_make(Instant::now);
     let nanos = instant.saturating_duration_since(epoch).as_nanos();
 
     // Not 0, which says that the thread is not asleep.

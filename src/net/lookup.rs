@@ -15,13 +15,16 @@ use super::addrs::sealed::Host;
 use super::addrs::{Addresses, ToSocketAddrs};
 use crate::blocking::abandon_as;
 use crate::cancel::{Cancelled, context};
+use crate::facade::per_process;
 use crate::sync::Semaphore;
 use crate::waiting::WaitKind;
 
 /// How many names are looked up at once.
 const MOST: usize = 8;
 
-static PLACES: Semaphore = Semaphore::new(MOST);
+per_process! {
+    static PLACES: Semaphore = Semaphore::new(MOST);
+}
 
 /// Returns the socket addresses of `host`, like std's
 /// [`to_socket_addrs`](std::net::ToSocketAddrs::to_socket_addrs).

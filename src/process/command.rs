@@ -60,10 +60,13 @@ pub struct Command {
     pub(super) pipe_delay: Option<Duration>,
 }
 
-/// Between the making of a pipe and the mark that closes it in children, another thread could start
-/// a child, which would hold the pipe open. Systems that make and mark at once need no lock.
 #[cfg(target_vendor = "apple")]
-static STARTS: crate::facade::Mutex<()> = crate::facade::Mutex::new(());
+crate::facade::per_process! {
+    /// Between the making of a pipe and the mark that closes it in children, another thread could
+    /// start a child, which would hold the pipe open. Systems that make and mark at once need no
+    /// lock.
+    static STARTS: crate::facade::Mutex<()> = crate::facade::Mutex::new(());
+}
 
 impl Command {
     /// Creates a command that runs `program`, found like std finds it.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::look::LookPauses;
 use super::state::Process;
-use crate::facade::{Mutex, Waker, contained, error_event, start_thread};
+use crate::facade::{Mutex, Waker, contained, error_event, per_process, start_thread};
 use crate::panics::log;
 use crate::readiness::{self, Interest, Watched};
 use crate::waiting::WaitKind;
@@ -23,11 +23,13 @@ use crate::waiting::WaitKind;
 /// How long the thread stays without anything to do.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
-/// The children that the thread has not taken yet.
-static REAPER: Mutex<Reaper> = Mutex::new(Reaper {
-    handed_over: Vec::new(),
-    thread: ReaperThread::None,
-});
+per_process! {
+    /// The children that the thread has not taken yet. Those of a parent are not the child's.
+    static REAPER: Mutex<Reaper> = Mutex::new(Reaper {
+        handed_over: Vec::new(),
+        thread: ReaperThread::None,
+    });
+}
 
 struct Reaper {
     handed_over: Vec<Arc<Process>>,

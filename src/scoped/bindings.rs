@@ -3,11 +3,15 @@
 use std::cell::Cell as PlainCell;
 use std::ptr::NonNull;
 
-use crate::facade::{Cell, Framed, local};
+use crate::facade::{Cell, Framed, InChild, local};
 
 local! {
     static CURRENT: PlainCell<Bindings> = PlainCell::new(Bindings::NONE);
 }
+
+/// No value of the parent is bound in a child of `fork`: it may be on the stack of another thread,
+/// which the child does not have.
+static IN_CHILD: InChild = InChild::new(|| _ = Bindings::NONE.replace());
 
 /// One value that is bound.
 pub(super) struct Binding {
@@ -105,6 +109,7 @@ pub(super) fn bind<T: Sync, R>(key: usize, value: &T, f: impl FnOnce() -> R) -> 
         }
     }
 
+    IN_CHILD.ensure();
     let binding = Framed::new(Binding {
         key,
         value: std::ptr::from_ref(value).cast(),

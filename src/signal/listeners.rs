@@ -12,15 +12,14 @@ use super::before::disposition_of;
 use super::disposition::Disposition;
 use super::signal::{Actions, Signal};
 use crate::cancel::{CancelCause, CancelToken, Node};
-use crate::facade::{PlainMutex, contained, error_event, start_thread};
+use crate::facade::{
+    Before, PlainMutex, contained, error_event, generation, per_process, start_thread,
+};
 use crate::panics::log;
 
-static REGISTRY: PlainMutex<Registry> = PlainMutex::new(Registry {
-    wake: None,
-    unread: None,
-    listeners: Slab::new(),
-    actions: [const { None }; Signal::ALL.len()],
-});
+per_process! {
+    static REGISTRY: PlainMutex<Registry> = |before| PlainMutex::new(Registry::after(before));
+}
 
 struct Registry {
     /// The end of the pipe that handlers write to.
@@ -30,6 +29,17 @@ struct Registry {
     listeners: Slab<Listener>,
     /// The actions of the signals that this module handles.
     actions: [Option<Actions>; Signal::ALL.len()],
+    actions_are: ActionsAre,
+    /// This process has asked for a token.
+    is_used: bool,
+}
+
+/// Whether a process knows its actions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ActionsAre {
+    Known,
+    /// Another thread was about to change them as it forked this process.
+    Unknown,
 }
 
 /// A token that is registered.
@@ -42,7 +52,11 @@ struct Listener {
 }
 
 /// The place of a token in the registry, which its node keeps (invariant 4).
-struct RegistryKey(usize);
+struct RegistryKey {
+    key: usize,
+    /// The [`generation`] of the process that has the registry.
+    process: u32,
+}
 
 /// Returns a new token that the first of `signals` cancels.
 pub(super) fn listen(
@@ -50,6 +64,7 @@ pub(super) fn listen(
     location: &'static Location<'static>,
 ) -> io::Result<CancelToken> {
     let mut registry = REGISTRY.lock();
+    registry.begin();
 
     // The thread may not have come to this signal yet, and the handlers end the process at the next
     // one already.
@@ -79,9 +94,44 @@ pub(super) fn listen(
 }
 
 impl Registry {
+    /// Returns the registry of a process that has no tokens. A child of `fork` has the actions that
+    /// are in `before`, the registry of its parent: they are registered in the child too.
+    fn after(before: Before<PlainMutex<Registry>>) -> Self {
+        let (actions, actions_are) = match before {
+            Before::None => (Default::default(), ActionsAre::Known),
+            Before::Torn => (Default::default(), ActionsAre::Unknown),
+            Before::Whole(before) => {
+                let before = before.lock();
+                (before.actions.clone(), before.actions_are)
+            }
+        };
+        Registry {
+            wake: None,
+            unread: None,
+            listeners: Slab::new(),
+            actions,
+            actions_are,
+            is_used: false,
+        }
+    }
+
+    /// Lets all signals act as before, if this process has not used the registry (invariant 5).
+    fn begin(&mut self) {
+        if !self.is_used {
+            self.is_used = true;
+            self.rest_unheard(&Signal::ALL);
+        }
+    }
+
     /// Registers the actions of `signals`, and then makes sure that the thread runs. Returns the
     /// signals that are not ignored.
     fn prepare(&mut self, signals: &[Signal]) -> io::Result<Vec<Signal>> {
+        if self.actions_are == ActionsAre::Unknown {
+            return Err(io::Error::other(
+                "another thread was about to handle a signal as it forked this process",
+            ));
+        }
+
         let mut heard = Vec::new();
         for &signal in signals {
             if self.hear(signal)? {
@@ -101,8 +151,14 @@ impl Registry {
     /// Makes sure that the actions of `signal` are registered. Returns false if the signal is
     /// ignored and stays so.
     fn hear(&mut self, signal: Signal) -> io::Result<bool> {
-        if self.actions[signal as usize].is_some() {
-            return Ok(true);
+        if let Some(mut actions) = self.actions[signal as usize].take() {
+            let taken_over = if actions.are_of_this_process() {
+                Ok(())
+            } else {
+                self.wake().and_then(|wake| actions.take_over(signal, wake))
+            };
+            self.actions[signal as usize] = Some(actions);
+            return taken_over.map(|()| true);
         }
 
         let before = disposition_of(signal);
@@ -140,7 +196,10 @@ impl Registry {
         }
 
         let entry = self.listeners.vacant_entry();
-        let node = Node::root_with(Box::new(RegistryKey(entry.key())));
+        let node = Node::root_with(Box::new(RegistryKey {
+            key: entry.key(),
+            process: generation(),
+        }));
         entry.insert(Listener {
             node: Arc::downgrade(&node),
             signals,
@@ -177,9 +236,14 @@ impl Registry {
 
 impl Drop for RegistryKey {
     fn drop(&mut self) {
+        // A token of the parent is not in the registry of a child.
+        if self.process != generation() {
+            return;
+        }
+
         // The lock is free: no node is dropped while this module holds it.
         let mut registry = REGISTRY.lock();
-        let gone = registry.listeners.remove(self.0);
+        let gone = registry.listeners.remove(self.key);
         registry.rest_unheard(&gone.signals);
     }
 }

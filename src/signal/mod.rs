@@ -81,7 +81,7 @@
 // | state | meaning | changed by |
 // |---|---|---|
 // | `Signal::ends` | the next such signal ends the process | the handlers of all signals, which set it; under the lock of the registry, when the first token comes or the last one goes |
-// | `Signal::received` | such a signal has come while it had a token | the handler, which sets it for good |
+// | `Signal::received` | such a signal has come while it had a token | the handler, which sets it for good; a child of `fork` clears it |
 // | the registry | the tokens, and the actions that are registered | under its lock |
 //
 // # Invariants
@@ -98,6 +98,10 @@
 //    the flags: a byte in the pipe may come from a fork of this process that has not called `exec`
 //    yet.
 // 4. A token leaves the registry as its node is dropped. The node keeps its place in the registry.
+// 5. A child of `fork` has the actions and none of the tokens. So before `fork` returns it clears
+//    `received`, and sets `ends` where the actions stand in for the default action. It takes other
+//    actions back when it first uses this module. Until its first token for a signal, the actions
+//    wake the thread of the parent, which finds nothing.
 //
 // # Lock order
 //

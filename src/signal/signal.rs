@@ -13,6 +13,7 @@ use super::disposition::Disposition;
 use super::linux::held_back;
 #[cfg(not(target_os = "linux"))]
 use super::shell::held_back;
+use crate::facade::{InChild, generation};
 
 /// Whether the next signal of each kind ends the process.
 static ENDS: [AtomicBool; Signal::ALL.len()] = [const { AtomicBool::new(true) }; Signal::ALL.len()];
@@ -20,6 +21,20 @@ static ENDS: [AtomicBool; Signal::ALL.len()] = [const { AtomicBool::new(true) };
 /// Whether a signal of each kind has cancelled tokens.
 static RECEIVED: [AtomicBool; Signal::ALL.len()] =
     [const { AtomicBool::new(false) }; Signal::ALL.len()];
+
+/// Whether the actions of each signal stand in for its default action, from their registration on.
+static STAND_IN: [AtomicBool; Signal::ALL.len()] =
+    [const { AtomicBool::new(false) }; Signal::ALL.len()];
+
+/// Invariant 5: the signals of its parent have not come to a child of `fork`.
+static IN_CHILD: InChild = InChild::new(|| {
+    for signal in Signal::ALL {
+        signal.received().store(false, SeqCst);
+        if STAND_IN[signal as usize].load(SeqCst) {
+            signal.ends().store(true, SeqCst);
+        }
+    }
+});
 
 /// A signal that asks the process to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,10 +67,14 @@ impl Signal {
 }
 
 /// The actions of a handler, which stay registered until [`take_back`](Self::take_back).
+#[derive(Clone)]
 pub(super) struct Actions {
     /// The disposition before the first use of the signal.
     pub(super) before: Disposition,
+    /// The last one wakes the thread.
     ids: Vec<SigId>,
+    /// The [`generation`] of the process whose thread they wake.
+    process: u32,
 }
 
 impl Actions {
@@ -69,9 +88,15 @@ impl Actions {
         // Invariant 1, from the moment at which the handler is there.
         signal.ends().store(before == Disposition::Default, SeqCst);
 
+        IN_CHILD.ensure();
+        if before == Disposition::Default {
+            STAND_IN[signal as usize].store(true, SeqCst);
+        }
+
         let mut actions = Actions {
             before,
             ids: Vec::new(),
+            process: generation(),
         };
         match held_back(signal.number(), || actions.add_all(signal, wake)) {
             Ok(()) => Ok(actions),
@@ -88,8 +113,27 @@ impl Actions {
     /// Returns actions of which none is registered.
     #[cfg(test)]
     pub(super) fn none(before: Disposition) -> Self {
-        let ids = Vec::new();
-        Actions { before, ids }
+        Actions {
+            before,
+            ids: Vec::new(),
+            process: generation(),
+        }
+    }
+
+    /// Whether they wake the thread of this process, and not that of a parent.
+    pub(super) fn are_of_this_process(&self) -> bool {
+        self.process == generation()
+    }
+
+    /// Has the actions of a parent wake the thread of this process, with a byte to `wake`.
+    pub(super) fn take_over(&mut self, signal: Signal, wake: UnixStream) -> io::Result<()> {
+        let id = low_level::pipe::register(signal.number(), wake)?;
+        self.ids.pop().into_iter().for_each(|of_parent| {
+            low_level::unregister(of_parent);
+        });
+        self.ids.push(id);
+        self.process = generation();
+        Ok(())
     }
 
     fn add_all(&mut self, signal: Signal, wake: UnixStream) -> io::Result<()> {

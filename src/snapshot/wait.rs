@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::Location;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::cancel::{TaskId, TokenId};
+use crate::facade::Leaked;
 
 /// The wait of a task: its kind, place, object and age.
 ///
@@ -107,8 +107,8 @@ pub struct ObjectId(u64);
 impl ObjectId {
     pub(crate) fn of(address: usize) -> Self {
         // An address in a log would help an attacker to get around the layout of the process.
-        static DISGUISE: OnceLock<[RandomState; ROUNDS]> = OnceLock::new();
-        let keys = DISGUISE.get_or_init(|| [(); ROUNDS].map(|()| RandomState::new()));
+        static DISGUISE: Leaked<[RandomState; ROUNDS]> = Leaked::new();
+        let keys = DISGUISE.get_or_make(|| [(); ROUNDS].map(|()| RandomState::new()));
         ObjectId(disguise(address as u64, |round, half| {
             keys[round].hash_one(half)
         }))

@@ -16,13 +16,17 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::facade::{PlainMutex, Unparker, contained, park_timeout, start_thread, warn_event};
+use crate::facade::{
+    PlainMutex, Unparker, contained, park_timeout, per_process, start_thread, warn_event,
+};
 use crate::panics::log;
 
 /// How long a thread stays without anything to do.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
-static ASIDE: PlainMutex<Aside> = PlainMutex::new(Aside::new());
+per_process! {
+    static ASIDE: PlainMutex<Aside> = PlainMutex::new(Aside::new());
+}
 
 type AsideJob = Box<dyn FnOnce() + Send>;
 

@@ -17,9 +17,8 @@
 use std::cell::Cell;
 use std::env;
 use std::marker::PhantomData;
-use std::sync::OnceLock;
 
-use crate::facade::local;
+use crate::facade::{Leaked, local};
 
 local! {
     static STACK: Stack = Stack { top: Cell::new(0), room: Cell::new(FOREIGN) };
@@ -48,8 +47,8 @@ pub(super) fn begin_thread(size: Option<usize>) {
 
 /// Returns the stack size that std gives a thread.
 fn default_size() -> usize {
-    static SIZE: OnceLock<usize> = OnceLock::new();
-    *SIZE.get_or_init(|| {
+    static SIZE: Leaked<usize> = Leaked::new();
+    *SIZE.get_or_make(|| {
         let size = env::var_os("RUST_MIN_STACK").and_then(|size| size.to_str()?.parse().ok());
         size.unwrap_or(DEFAULT_SIZE)
     })

@@ -1,15 +1,13 @@
 //! The user's hook that runs on each thread for tasks, before its first task.
 
-use std::sync::OnceLock;
-
-use crate::facade::{catch, error_event};
+use crate::facade::{Leaked, catch, error_event};
 use crate::panics::{PanicPayload, log};
 
 type StartHookFn = Box<dyn Fn() + Send + Sync>;
 
 /// Decided once: by the call that sets the hook, or by the first thread, which finds that there is
 /// none.
-static HOOK: OnceLock<Option<StartHookFn>> = OnceLock::new();
+static HOOK: Leaked<Option<StartHookFn>> = Leaked::new();
 
 /// The error of [`on_worker_start`]: the hook was not set.
 ///
@@ -72,21 +70,17 @@ pub enum WorkerHookError {
 ///
 /// Fails if a hook has been set before, or if a thread for tasks has been started.
 pub fn on_worker_start(hook: impl Fn() + Send + Sync + 'static) -> Result<(), WorkerHookError> {
-    let mut hook: Option<StartHookFn> = Some(Box::new(hook));
-
-    // The hook is left over if the decision was made before.
-    let decided = HOOK.get_or_init(|| hook.take());
-    match (hook, decided) {
-        (None, _) => Ok(()),
-        (Some(_), Some(_)) => Err(WorkerHookError::AlreadySet),
-        (Some(_), None) => Err(WorkerHookError::AlreadyStarted),
+    match HOOK.set(Some(Box::new(hook))) {
+        Ok(_) => Ok(()),
+        Err((Some(_), _)) => Err(WorkerHookError::AlreadySet),
+        Err((None, _)) => Err(WorkerHookError::AlreadyStarted),
     }
 }
 
 /// Runs the hook. Called on a thread that has run no task yet.
 pub(super) fn run() {
     // Without a hook this decides that there is none, for good.
-    let Some(hook) = HOOK.get_or_init(|| None) else {
+    let Some(hook) = HOOK.get_or_make(|| None) else {
         return;
     };
     if let Err(payload) = catch(hook) {

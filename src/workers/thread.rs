@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::census::Counted;
 use super::pool::{Next, Pool, Seeking};
 use super::worker::Worker;
 use super::{stack, start_hook};
-use crate::facade::{contained, local, park_idle, start_thread};
+use crate::facade::{InChild, contained, local, park_idle, start_thread};
 use crate::lanes;
 use crate::trace;
 
@@ -19,6 +20,15 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 local! {
     static WORKER: RefCell<Option<Arc<Worker>>> = RefCell::new(None);
 }
+
+/// A task that forks goes on in the child as the code of a thread that is no worker: the pool of
+/// the child does not know it. The reference is leaked.
+static IN_CHILD: InChild = InChild::new(|| {
+    // The first touch of `WORKER` on a thread allocates.
+    if lanes::has_used_the_crate() {
+        let _ = WORKER.try_with(|worker| mem::forget(worker.take()));
+    }
+});
 
 /// Returns the worker of this thread. `None` on a thread that is not a worker, or that has
 /// destroyed its thread-locals.
@@ -35,6 +45,7 @@ pub(super) fn run_worker(pool: &'static Pool) {
     stack::begin_thread(None);
     start_hook::run();
 
+    IN_CHILD.ensure();
     let worker = pool.register(Worker::new);
     WORKER.with(|own| own.replace(Some(worker.clone())));
     if let Some(lane) = lanes::mine() {

@@ -7,11 +7,12 @@
 //! the group of the task that it runs.
 
 use std::cell::{Cell, RefCell};
+use std::mem;
 use std::sync::Arc;
 
 use super::outer_permit::OuterPermit;
 use super::permit::TaskPermit;
-use crate::facade::{Late, local};
+use crate::facade::{InChild, Late, local};
 
 local! {
     static THREAD: RefCell<ThreadPermits> = RefCell::new(ThreadPermits::new());
@@ -27,6 +28,21 @@ local! {
     // Stands in for `THREAD` in the destructors that run after the destructor of `THREAD`.
     static LATE: Late<RefCell<ThreadPermits>> = Late::new();
 }
+
+/// A child of `fork` holds no permit: the groups of its parent may be locked for ever. The
+/// references are leaked.
+static IN_CHILD: InChild = InChild::new(|| {
+    let take_away = |thread: &RefCell<ThreadPermits>| {
+        if let Ok(mut thread) = thread.try_borrow_mut() {
+            mem::forget(mem::take(&mut *thread));
+        }
+    };
+    // The first touch of `THREAD` on a thread allocates.
+    let is_used = IS_BLANK.try_with(|is_blank| !is_blank.replace(true));
+    if is_used.unwrap_or(false) {
+        let _ = THREAD.try_with(take_away);
+    }
+});
 
 #[derive(Default)]
 struct ThreadPermits {
@@ -106,6 +122,7 @@ pub(crate) struct Holding(());
 
 /// Notes that this thread runs a task of `group` that has a permit.
 pub(super) fn hold(group: usize) -> Holding {
+    IN_CHILD.ensure();
     with(|thread| {
         thread.held.push(HeldPermit {
             group,
@@ -249,7 +266,7 @@ impl Drop for RunningInside {
     fn drop(&mut self) {
         let mut before = self.before.take();
         // Swapped, so that the outer permit is dropped outside of `with`.
-        with(|thread| std::mem::swap(&mut thread.outside, &mut before));
+        with(|thread| mem::swap(&mut thread.outside, &mut before));
     }
 }
 

@@ -117,6 +117,18 @@ impl Lane {
         });
     }
 
+    /// Shows what `in_parent` shows: the thread forked this process while that was its lane. For
+    /// the owner.
+    pub(super) fn go_on_from(&self, in_parent: &Self) {
+        // The frames and the locks alone. The lists of the old lane are under locks that a reader
+        // may have held, and the counts begin again.
+        self.version.change(|| {
+            self.frames.copy(&in_parent.frames);
+            self.first_lock.copy(&in_parent.first_lock);
+            self.held.copy(&in_parent.held);
+        });
+    }
+
     /// Empties the lane, which no thread has from now on.
     pub(super) fn give_back(&self) {
         // Under a version, so that no view mixes two threads. The counts stay (invariant 2 of

@@ -8,7 +8,7 @@ use std::sync::atomic::{
 };
 
 use super::report::StallReport;
-use crate::facade::{Mutex, catch, error_event, global};
+use crate::facade::{Before, Mutex, catch, error_event, per_process};
 use crate::panics::{PanicPayload, log};
 
 type StallHookFn = dyn Fn(&StallReport) + Send + Sync;
@@ -17,14 +17,37 @@ struct Registered {
     id: u64,
     /// It runs on one thread at a time.
     is_running: PlainBool,
-    hook: Box<StallHookFn>,
+    hook: Arc<StallHookFn>,
 }
 
-global! {
-    static HOOKS: Mutex<Vec<Arc<Registered>>> = Mutex::new(Vec::new());
+impl Registered {
+    /// The same hook, which does not run.
+    fn renewed(&self) -> Self {
+        Registered {
+            id: self.id,
+            is_running: PlainBool::new(false),
+            hook: self.hook.clone(),
+        }
+    }
 }
 
-static RUNNING: PlainUsize = PlainUsize::new(0);
+per_process! {
+    /// A child of `fork` has the hooks of its parent, unless another thread was about to change
+    /// them.
+    static HOOKS: Mutex<Vec<Arc<Registered>>> = |before| {
+        Mutex::new(match before {
+            Before::Whole(before) => {
+                let hooks = before.lock();
+                hooks.iter().map(|hook| Arc::new(hook.renewed())).collect()
+            }
+            Before::None | Before::Torn => Vec::new(),
+        })
+    };
+}
+
+per_process! {
+    static RUNNING: PlainUsize = PlainUsize::new(0);
+}
 
 /// Has `hook` called with every report of a stalled scope, in place of the default output, until
 /// the [`StallHook`] is dropped.
@@ -71,7 +94,7 @@ pub fn on_stall(hook: impl Fn(&StallReport) + Send + Sync + 'static) -> StallHoo
     HOOKS.lock().push(Arc::new(Registered {
         id,
         is_running: PlainBool::new(false),
-        hook: Box::new(hook),
+        hook: Arc::new(hook),
     }));
     StallHook { id }
 }

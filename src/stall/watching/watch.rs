@@ -1,7 +1,7 @@
 //! The watcher: it looks at the open groups from the timer's thread, and follows those that stall.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64 as PlainU64;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::followed::{WATCH, take_out};
@@ -11,9 +11,12 @@ use super::reporter::{self, ReporterJob};
 use super::seen::Seen;
 use super::view::EndedScope;
 use crate::cancel::{Alarm, NEVER, TokenId, arm, decode, encode};
+use crate::facade::per_process;
 use crate::stall::schedule::Schedule;
 
-static SCHEDULE: Schedule = Schedule::new();
+per_process! {
+    static SCHEDULE: Schedule = Schedule::new();
+}
 
 /// The longest time until the next look.
 const FURTHEST: Duration = Duration::from_secs(10);
@@ -49,13 +52,13 @@ struct Tick {
 }
 
 fn tick() -> &'static Arc<Tick> {
-    static TICK: OnceLock<Arc<Tick>> = OnceLock::new();
-    TICK.get_or_init(|| {
-        Arc::new(Tick {
+    per_process! {
+        static TICK: Arc<Tick> = Arc::new(Tick {
             number: TokenId::next().0,
             armed: PlainU64::new(NEVER),
-        })
-    })
+        });
+    }
+    &TICK
 }
 
 impl Alarm for Tick {

@@ -37,12 +37,14 @@ impl PollState {
     /// Returns the waker of the slot, which the first call makes. Returns none if the process has
     /// no descriptor left. For the owner.
     pub(super) fn waker(&self) -> Option<&Waker> {
-        if self.waker.get().is_none() {
-            let made = Waker::new().ok()?;
-            // Only the owner makes it, so no other value can be there.
-            let _ = self.waker.set(made);
+        if let Some(waker) = self.waker.get() {
+            // In a child of `fork` the waker is the parent's too.
+            waker.renew().ok()?;
+            return Some(waker);
         }
 
+        // Only the owner makes it, so no other value can be there.
+        let _ = self.waker.set(Waker::new().ok()?);
         self.waker.get()
     }
 }
