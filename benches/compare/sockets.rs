@@ -24,7 +24,12 @@ pub(crate) fn ready(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
             in_a_scope("taskgroup", length, our_unix),
             in_a_scope("std", length, std_unix).goal(Goal::Ratio(1.02)),
         ];
-        for (kind, contestants) in [("TCP", tcp), ("Unix socket", unix)] {
+        let pipe = vec![
+            in_a_scope("taskgroup", length, our_pipes),
+            in_a_scope("std", length, std_pipes).goal(Goal::Ratio(1.02)),
+        ];
+        let kinds = [("TCP", tcp), ("Unix socket", unix), ("pipe", pipe)];
+        for (kind, contestants) in kinds {
             let case = format!("{kind}, {length} bytes written and read by one thread");
             let title = Title {
                 row: "io-ready",
