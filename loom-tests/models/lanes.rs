@@ -74,6 +74,20 @@ pub(super) const MODELS: &[Model] = &[
         "Causality violation",
         "a reader finds the new length of a list before the group at its end"
     ),
+    holds!(
+        lanes_group_is_seen_or_sees_its_cancel,
+        Exhaustive,
+        Exhaustive,
+        "a look that is asked for by a cancel finds the group that is opened meanwhile, or the \
+             group asks for a look itself"
+    ),
+    breaks!(
+        broken_lanes_group_neither_is_seen_nor_sees_its_cancel,
+        "owner-does-not-meet-readers" in lanes_group_is_seen_or_sees_its_cancel,
+        Exhaustive,
+        "no look comes",
+        "a group looks for its cancel before others can see the group"
+    ),
 ];
 
 /// Two words that an owner writes under one version.
@@ -112,6 +126,33 @@ fn lanes_reader_keeps_one_version() {
         }
     }
     owner.join().unwrap();
+}
+
+/// A scope is cancelled from outside, and a look for scopes that stall begins, while it is opened.
+fn lanes_group_is_seen_or_sees_its_cancel() {
+    must_see(["the look sees the group", "the owner sees the cancel"]);
+    let list = Arc::new(OpenGroups::new());
+    let group = Arc::new(Open::new(1));
+    let is_cancelled = Arc::new(AtomicU64::new(0));
+    let (theirs, opened, cancelled) = (list.clone(), group.clone(), is_cancelled.clone());
+    let owner = thread::spawn(move || {
+        // SAFETY: this thread is the only one to write, and the group lives until the model ends.
+        unsafe { theirs.push(1, &*opened) };
+        theirs.meet_readers();
+        cancelled.load(Ordering::Relaxed) == 1
+    });
+
+    // Relaxed, like the flag of a node.
+    is_cancelled.store(1, Ordering::Relaxed);
+    let is_listed = list.read(|groups| groups.get(1).is_some());
+    let sees_cancel = owner.join().unwrap();
+    assert!(is_listed == Ok(true) || sees_cancel, "no look comes");
+    if is_listed == Ok(true) {
+        saw("the look sees the group");
+    }
+    if sees_cancel {
+        saw("the owner sees the cancel");
+    }
 }
 
 /// A group that describes itself by its number, while it lives.

@@ -375,6 +375,12 @@ impl Node {
         Attachment { node: self, key }
     }
 
+    /// Whether there is a node above this one, other than one that a shield hides.
+    #[inline]
+    pub(crate) fn has_parents(&self) -> bool {
+        !self.parents.is_empty()
+    }
+
     pub(super) fn links(&self) -> &[Parent] {
         &self.parents
     }

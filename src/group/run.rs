@@ -173,7 +173,11 @@ fn open(options: &Options, location: &'static Location<'static>) -> (Listed<Grou
     });
     let state = Listed::new(id, state);
 
-    // Now, since the watcher finds the group there.
+    // Now, since the watcher finds the group there. A thread that cancels a scope around this one
+    // may have asked for a look that did not find it: then the cancel is seen here.
+    if state.node().has_parents() {
+        state.meet_readers();
+    }
     state.ask_for_look();
     (state, frame)
 }

@@ -18,8 +18,8 @@ use super::{Describe, Lane, mine};
 #[derive(Debug)]
 pub(crate) struct Listed<G: Describe + 'static> {
     group: Arc<G>,
-    /// The lane with the list. None in the last destructors of a thread, in a model, and once the
-    /// group is off the list.
+    /// The lane with the list. None in the last destructors of a thread, in a model, and once
+    /// nothing is left to take back.
     lane: PlainPtr<Lane>,
 }
 
@@ -56,6 +56,15 @@ impl<G: Describe + 'static> Listed<G> {
             _ => self.keep(),
         }
         self.lane.store(ptr::null_mut(), Relaxed);
+    }
+
+    /// Orders what this thread does next, and a reader of the list: either the reader sees the
+    /// group, or this thread sees what came before the begin of the reader.
+    #[inline]
+    pub(crate) fn meet_readers(&self) {
+        if let Some(lane) = mine() {
+            lane.groups().meet_readers();
+        }
     }
 
     /// Keeps the group for good: the thread that has opened it no longer has its lane, or another

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_of_a_list_of_groups_is_held_for_a_chunk_at_a_time() {
+    fn a_list_of_groups_is_read_a_chunk_at_a_time() {
         const ALL: usize = 2 * CHUNK + 1;
         nested(ALL, &mut || {
             let lane = lanes::mine().expect("the thread is not in a late destructor");

@@ -11,7 +11,8 @@ const MOST_KEPT: usize = 16;
 
 impl GroupState {
     /// Has the watcher look at the group in time, if it is cancelled or has a deadline. To be
-    /// called once the group is on the lane of its thread.
+    /// called once the group is on the lane of its thread, and has met the readers there if another
+    /// thread may cancel it.
     #[inline]
     pub(crate) fn ask_for_look(&self) {
         // Relaxed loads of one word: all that a group pays that is neither.

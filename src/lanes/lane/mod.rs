@@ -99,9 +99,7 @@ impl Lane {
     /// Keeps the list of groups busy, as its thread does for a moment.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn keep_busy<T>(&self, f: impl FnOnce() -> T) -> T {
-        let mut result = None;
-        self.groups.alone(|| result = Some(f()));
-        result.expect("`alone` calls its closure")
+        self.groups.keep_busy(f)
     }
 
     /// Gives the lane to the current thread.

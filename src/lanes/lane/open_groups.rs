@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::iter;
+use std::mem;
 use std::ptr::{self, NonNull};
 
 use super::{Busy, Describe};
@@ -18,8 +19,8 @@ const READER: u32 = 2;
 
 /// The groups that one thread has opened, the outermost first. The thread is the *owner*.
 ///
-/// A scope by itself costs little, so the list costs its owner one read-modify-write for each: none
-/// to add a group, and one to take it back.
+/// A scope by itself costs little, so the list costs its owner one read-modify-write for each of the
+/// first `SHALLOW` groups: none to add it, and one to take it back.
 ///
 /// # Safety of the pointers
 ///
@@ -34,8 +35,9 @@ const READER: u32 = 2;
 /// # Memory ordering
 ///
 /// The owner's addition to `readers` is after the end of each reader that was counted before it,
-/// and before the begin of each that is counted later. A reader that sees a `len` sees the places
-/// below it.
+/// and before the begin of each that is counted later. A reader that sees a `len` sees the first
+/// places below it, and the deep ones since it was counted after they were added. An addition does
+/// not order what the owner loads next: see [`meet_readers`](Self::meet_readers).
 pub(crate) struct OpenGroups {
     readers: AtomicU32,
     /// How many there are. Only the owner writes it.
@@ -123,6 +125,18 @@ impl OpenGroups {
         }
     }
 
+    /// Orders what the owner does next, and a reader: either the reader sees the groups that have
+    /// been added, or the owner sees what came before the begin of the reader. An addition by itself
+    /// does not, since the owner may load something before others can see it.
+    #[inline]
+    pub(crate) fn meet_readers(&self) {
+        // AcqRel, like the begin of a reader: the one that comes second sees what came before the
+        // first.
+        //
+        // fault: owner-does-not-meet-readers
+        self.readers.fetch_add(0, Ordering::AcqRel);
+    }
+
     #[cold]
     fn push_deep(&self, added: OpenGroup, len: u32) {
         self.alone(|| {
@@ -157,19 +171,31 @@ impl OpenGroups {
     /// Takes back a group that is not the last of the first ones.
     #[cold]
     fn remove_slowly(&self, group: NonNull<dyn Describe>, len: usize) {
-        self.alone(|| {
-            let mut left: Vec<_> = (0..len).map(|index| self.at(index)).collect();
-            left.retain(|other| !ptr::addr_eq(other.group.as_ptr(), group.as_ptr()));
-            self.len.store(left.len() as u32, Ordering::Relaxed);
+        let is_it = |other: &OpenGroup| ptr::addr_eq(other.group.as_ptr(), group.as_ptr());
+        if len > SHALLOW && is_it(&self.at(len - 1)) {
+            self.alone(|| {
+                self.len.store(len as u32 - 1, Ordering::Relaxed);
+                // SAFETY: no reader is counted, and only the owner comes here.
+                self.deep.with_mut(|deep| unsafe { (*deep).pop() });
+            });
+            return;
+        }
 
-            let deep = left.split_off(left.len().min(SHALLOW));
-            for (place, OpenGroup { number, group }) in iter::zip(&self.first, left) {
-                let group = Some(group);
+        // Outside of `alone`, since only the owner writes: a change makes readers fail.
+        let mut left: Vec<_> = (0..len).map(|index| self.at(index)).collect();
+        left.retain(|other| !is_it(other));
+        let mut deep = left.split_off(left.len().min(SHALLOW));
+        self.alone(|| {
+            self.len
+                .store((left.len() + deep.len()) as u32, Ordering::Relaxed);
+            for (place, OpenGroup { number, group }) in iter::zip(&self.first, &left) {
+                let (number, group) = (*number, Some(*group));
                 // SAFETY: no reader is counted, and only the owner comes here.
                 place.with_mut(|place| unsafe { *place = Place { number, group } });
             }
             // SAFETY: as above.
-            self.deep.with_mut(|place| unsafe { *place = deep });
+            self.deep
+                .with_mut(|place| mem::swap(unsafe { &mut *place }, &mut deep));
         });
     }
 
@@ -190,9 +216,18 @@ impl OpenGroups {
         });
     }
 
-    /// Runs `change` while no reader is at the list. For the owner.
+    /// Keeps readers away, as the owner does for a moment.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn keep_busy<T>(&self, f: impl FnOnce() -> T) -> T {
+        let mut result = None;
+        self.alone(|| result = Some(f()));
+        result.expect("`alone` calls its closure")
+    }
+
+    /// Runs `change` while no reader is at the list. For the owner. `change` does not panic, and
+    /// uses the list in no other way.
     #[inline]
-    pub(super) fn alone(&self, change: impl FnOnce()) {
+    fn alone(&self, change: impl FnOnce()) {
         // Acquire pairs with the end of a reader: what it has read is read.
         let readers = self.readers.fetch_add(CHANGING, Ordering::Acquire);
         // fault: owner-does-not-wait-for-readers
@@ -216,7 +251,8 @@ impl OpenGroups {
         }
     }
 
-    /// Calls `f` with the list. The owner waits meanwhile, if it takes a group back.
+    /// Calls `f` with the list. The owner waits meanwhile, if it takes a group back, or adds one
+    /// that is not among the first.
     ///
     /// # Errors
     ///
@@ -263,11 +299,11 @@ impl<'a> Counted<'a> {
         let mut readers = list.readers.load(Ordering::Relaxed);
         // fault: reader-begins-during-a-change
         while readers & CHANGING == 0 {
-            // Acquire pairs with the end of a change.
+            // Acquire pairs with the end of a change, and both with `meet_readers`.
             match list.readers.compare_exchange_weak(
                 readers,
                 readers + READER,
-                Ordering::Acquire,
+                Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
                 Ok(_) => return Ok(Counted(list)),
