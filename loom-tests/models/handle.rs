@@ -97,6 +97,19 @@ pub(super) const MODELS: &[Model] = &[
              too"
     ),
     holds!(
+        handle_ended_before_the_cancel,
+        Preemptions(2),
+        Preemptions(3),
+        "a wait for a task that ended before the cancel of the scope succeeds"
+    ),
+    breaks!(
+        broken_handle_late_cancel_hides_the_end,
+        "late-cancel-hides-the-end-of-a-task" in handle_ended_before_the_cancel,
+        Preemptions(2),
+        "the task ended before the cancel",
+        "a wait that looks for the end and then for a cancel fails though the end came first"
+    ),
+    holds!(
         handle_is_dropped_while_another_waits,
         Preemptions(2),
         Preemptions(3),
@@ -315,6 +328,22 @@ fn handle_callback_is_registered_while_others_run() {
         (1, 1),
         "a callback was not run"
     );
+}
+
+fn handle_ended_before_the_cancel() {
+    TaskGroup::scope(|g| {
+        let task = Arc::new(apart(g).spawn(|| Ok(())));
+        let ended = task.clone();
+        apart(g).spawn(move || {
+            ended.wait()?;
+            g.cancel();
+            Ok(())
+        });
+        let waited = task.wait();
+        assert!(waited.is_ok(), "the task ended before the cancel");
+        Ok(())
+    })
+    .unwrap();
 }
 
 fn handle_is_dropped_while_another_waits() {

@@ -332,7 +332,7 @@ mod tests {
         let (stream, _there) = UnixStream::pair().expect("there is a descriptor left");
         records(WaitKind::SocketRead, line!(), || (&stream).read(&mut [0]));
         records(WaitKind::SocketRead, line!(), || {
-            std::io::Read::read_vectored(&mut &stream, &mut [])
+            (&stream).read_vectored(&mut [std::io::IoSliceMut::new(&mut [0])])
         });
         let text = vec![0; 8 << 20];
         records(WaitKind::SocketWrite, line!(), || {

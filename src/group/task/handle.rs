@@ -162,6 +162,17 @@ impl<'scope, T> TaskHandle<'scope, T> {
 
     #[track_caller]
     fn wait_until(&self, limit: Option<Instant>) -> Result<Outcome, Cancelled> {
+        match self.wait_unless_cancelled(limit) {
+            // It may have ended after the last look at it, and before the cancel.
+            //
+            // fault: late-cancel-hides-the-end-of-a-task
+            Err(_) if self.is_finished() => Ok(Outcome::Ready),
+            waited => waited,
+        }
+    }
+
+    #[track_caller]
+    fn wait_unless_cancelled(&self, limit: Option<Instant>) -> Result<Outcome, Cancelled> {
         struct EnteredWaiter<'a, 'scope, T> {
             task: &'a JoinableTask<'scope, T>,
             thread: Arc<Slot>,
