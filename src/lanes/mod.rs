@@ -50,6 +50,7 @@ mod helpers;
 mod hold;
 mod lane;
 mod listed;
+mod open_groups;
 mod push;
 #[cfg_attr(loom, path = "no_registry.rs")]
 mod registry;
@@ -64,10 +65,11 @@ pub(crate) use glance::Glance;
 pub(crate) use held::{HeldAs, HeldView, LockRank};
 pub(crate) use helpers::{Helper, helpers};
 pub(crate) use hold::{Held, downgraded, forgotten, locked, locked_here, unlocked};
-#[cfg(taskgroup_models)]
-pub(crate) use lane::OpenGroups;
-pub(crate) use lane::{Busy, Describe, Lane, LaneView, ReadGroups};
+pub(crate) use lane::{Lane, LaneView};
 pub(crate) use listed::Listed;
+#[cfg(taskgroup_models)]
+pub(crate) use open_groups::OpenGroups;
+pub(crate) use open_groups::{Busy, Describe, ReadGroups};
 pub(crate) use push::{Pushed, mark_starting, push, push_here, to_sight};
 use registry::claimed;
 use registry::system_number;

@@ -1,11 +1,9 @@
 //! One lane, and how its thread writes it.
 
-mod open_groups;
 mod reading;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::mem;
@@ -21,19 +19,12 @@ use std::thread::Thread;
 use super::counts::Counts;
 use super::frames::{ShownFrame, ShownFrames, StartMark};
 use super::held::{HeldAs, HeldCell, HeldObjects, LockRank, NextTaker};
+use super::open_groups::{Describe, OpenGroups};
 use super::version::Version;
 use super::wait::{Object, WaitCell, WaitFlags};
 use crate::facade::{PlainRwLock, const_fn};
 
-pub(crate) use open_groups::{OpenGroups, ReadGroups};
-pub(crate) use reading::{Busy, LaneView};
-
-/// Something that a lane holds and a folder above knows: a group, or the batch of a worker.
-pub(crate) trait Describe: Send + Sync {
-    /// Describes it in `into`, which has a type of a folder above: see `snapshot`. Takes no lock
-    /// but by trying, and runs no user code.
-    fn describe(&self, into: &mut dyn Any);
-}
+pub(crate) use reading::LaneView;
 
 /// The state that one thread shows of itself. See the [module](super).
 pub(crate) struct Lane {

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 use std::thread::Thread;
 
-use super::{Lane, ReadGroups};
+use super::Lane;
 use crate::lanes::frames::FrameView;
 #[cfg(all(unix, feature = "signal"))]
 use crate::lanes::glance::Glance;
 use crate::lanes::held::HeldView;
+use crate::lanes::open_groups::{Busy, ReadGroups};
 use crate::lanes::wait::WaitView;
 
 /// A lane, as a reader finds it at one moment.
@@ -29,10 +30,6 @@ pub(crate) struct LaneView {
     pub(crate) wait: Option<WaitView>,
     pub(crate) held: Vec<HeldView>,
 }
-
-/// A part of a lane could not be read: its thread was writing it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Busy;
 
 impl Lane {
     /// Reads the lane. Returns none if no thread has it, and an error if its thread is busy writing
@@ -204,7 +201,7 @@ mod tests {
     use std::thread;
 
     use super::Lane;
-    use crate::lanes::lane::Describe;
+    use crate::lanes::open_groups::Describe;
     use crate::lanes::wait::{Object, Share, WaitFlags};
 
     #[test]

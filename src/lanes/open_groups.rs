@@ -1,11 +1,11 @@
 //! The groups that a thread has opened, which every thread may read.
 
+use std::any::Any;
 use std::fmt;
 use std::iter;
 use std::mem;
 use std::ptr::{self, NonNull};
 
-use super::{Busy, Describe};
 #[cfg(not(loom))]
 use crate::facade::PlainRwLock;
 use crate::facade::{AtomicU32, Cell, Ordering, const_fn, preset, yield_now};
@@ -16,6 +16,17 @@ const SHALLOW: usize = if cfg!(loom) { 1 } else { 8 };
 /// The owner takes a group back. Above this bit, the word counts the readers.
 const CHANGING: u32 = 1;
 const READER: u32 = 2;
+
+/// Something that a lane holds and a folder above knows: a group, or the batch of a worker.
+pub(crate) trait Describe: Send + Sync {
+    /// Describes it in `into`, which has a type of a folder above: see `snapshot`. Takes no lock
+    /// but by trying, and runs no user code.
+    fn describe(&self, into: &mut dyn Any);
+}
+
+/// A part of a lane could not be read: its thread was writing it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Busy;
 
 /// The groups that one thread has opened, the outermost first. The thread is the *owner*.
 ///
@@ -346,7 +357,6 @@ impl ReadGroups<'_> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::any::Any;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
     use std::sync::mpsc;
