@@ -43,7 +43,8 @@ enum Caller {
 /// This is a last resort for code that blocks and cannot be woken: resolving a name, a library
 /// without timeouts, a file on a network that is down. If there is a way to wake the code, use
 /// [`with_cancel_hook`](crate::with_cancel_hook). A thread that is left behind keeps everything it
-/// holds. So `f` owns all that it uses, and runs outside any scope.
+/// holds. So `f` owns all that it uses, runs outside any scope, and sees no
+/// [`ScopedValue`](crate::ScopedValue).
 /// [`abandoned`](crate::abandoned) lists the threads that are left behind.
 ///
 /// The threads are called `taskgroup-abandoned`. [`abandon_named`] gives them another name. If the

@@ -7,8 +7,8 @@ use crate::cancel::{CancelToken, Cancelled};
 use crate::facade;
 use crate::waiting::WaitKind;
 
-/// Returns an error if the current scope is cancelled. For code that computes: it costs about as
-/// much as a load.
+/// Returns an error if the current scope is cancelled. For code that computes: it costs a few
+/// nanoseconds.
 ///
 /// # Cancellation
 ///

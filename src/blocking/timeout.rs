@@ -8,6 +8,8 @@ use crate::error::TaskError;
 
 /// Runs `f` for at most `duration`. Returns `None` if the time ran out and cut `f` short.
 ///
+/// Look at the `Option`: a `?` alone ignores that the time ran out.
+///
 /// A timeout is not a cancel. The result is `None` only if this deadline ended `f` with its own
 /// `Cancelled`. A value that `f` produces in spite of the deadline is returned as `Some`, and any
 /// other error is returned as that error. A duration too long to express sets no deadline. The

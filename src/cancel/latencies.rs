@@ -154,7 +154,7 @@ impl fmt::Display for WorstLatencies {
             }
             Some(seen) => write!(
                 f,
-                "; latest to see one: {}, after {}",
+                "; latest to see its cancel: {}, after {}",
                 seen.task,
                 Span(seen.latency)
             ),
@@ -198,7 +198,7 @@ mod tests {
         let text = worst.to_string();
         assert!(text.starts_with("task `t1` ("), "{text}");
         assert!(
-            text.contains(") ended 2.0 s after its cancel; latest to see one: task `t2` ("),
+            text.contains(") ended 2.0 s after its cancel; latest to see its cancel: task `t2` ("),
             "{text}"
         );
         assert!(text.ends_with("), after 500 ms"), "{text}");

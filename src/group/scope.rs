@@ -208,13 +208,17 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
         self.core.state.token()
     }
 
-    /// Returns how many tasks are in which state.
+    /// Returns how many tasks are in which state. The counts may be late: see [`GroupStats`]. Once
+    /// all tasks have ended, as in [`on_release`](Self::on_release), they are exact.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
     /// taskgroup::TaskGroup::scope(|g| {
+    ///     g.on_release(|| {
+    ///         assert_eq!(g.stats().finished, 1);
+    ///         Ok(())
+    ///     });
     ///     g.spawn(|| Ok(())).join()?;
-    ///     assert_eq!(g.stats().finished, 1);
     ///     Ok(())
     /// })
     /// # }

@@ -30,8 +30,8 @@ pub(crate) struct Busy;
 
 /// The groups that one thread has opened, the outermost first. The thread is the *owner*.
 ///
-/// A scope by itself costs little, so the list costs its owner one read-modify-write for each of the
-/// first `SHALLOW` groups: none to add it, and one to take it back.
+/// A scope by itself costs little, so the list costs its owner one read-modify-write for each of
+/// the first `SHALLOW` groups: none to add it, and one to take it back.
 ///
 /// # Safety of the pointers
 ///
@@ -137,8 +137,8 @@ impl OpenGroups {
     }
 
     /// Orders what the owner does next, and a reader: either the reader sees the groups that have
-    /// been added, or the owner sees what came before the begin of the reader. An addition by itself
-    /// does not, since the owner may load something before others can see it.
+    /// been added, or the owner sees what came before the begin of the reader. An addition by
+    /// itself does not, since the owner may load something before others can see it.
     #[inline]
     pub(crate) fn meet_readers(&self) {
         // AcqRel, like the begin of a reader: the one that comes second sees what came before the

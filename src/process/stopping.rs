@@ -26,12 +26,14 @@ impl Command {
         self
     }
 
-    /// Lets the child lead a process group of its own, which ends with it: a cancel,
+    /// Lets the child lead a process group of its own, which is ended with it: a cancel,
     /// [`Child::stop`], [`Child::kill`] and the drop of a [`Child`] signal all processes of the
     /// group. When the child itself has ended, the others are killed, before the child is reaped.
     /// So a child that waits for its helpers gives them its own grace.
     ///
-    /// A child that ends by itself and is waited for ends no other process.
+    /// A child that ends by itself and is waited for ends no other process. What it leaves in the
+    /// group goes on, and cannot be ended by the [`Child`] any more: the number of the group may be
+    /// that of another one by then.
     ///
     /// A process that leaves the group (`setsid`) is not ended with it. In a terminal the group is
     /// in the background: it does not get the SIGINT of Ctrl-C, and it is stopped when it reads

@@ -18,7 +18,7 @@ use super::bindings;
 /// task can outlive the code that spawned it, but not the code that opened its group.
 ///
 /// Code that no task runs sees no bindings: callbacks, cancel hooks, values that a cancel drops,
-/// and threads that [`abandon`](crate::abandon) leaves behind.
+/// and what [`abandon`](crate::abandon) runs, whether it is left behind or not.
 ///
 /// The idea is from Java ([JEP 506](https://openjdk.org/jeps/506)), where the tasks of a
 /// `StructuredTaskScope` inherit scoped values.

@@ -129,21 +129,21 @@ fn it_can_be_taken_under_locks_of_the_crate_and_of_std() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_forked_child_can_look_at_what_it_has() {
-    const NAME: &str = "a_forked_child_can_look_at_what_it_has";
+fn a_forked_child_finds_nothing_of_its_parent() {
+    const NAME: &str = "a_forked_child_finds_nothing_of_its_parent";
     alone(NAME, || {
         let event = Event::new();
         TaskGroup::scope(|g| {
             let task = g.spawn(|| Ok(event.wait()?));
             task_in(TaskState::Waiting, task.id());
-            // SAFETY: the child takes a snapshot and ends. It has one thread, and the locks that it
-            // takes are tried only; the allocator of the C library is usable after a fork.
+            // SAFETY: the child takes a snapshot and ends. The crate and the allocator of the C
+            // library are usable after a fork.
             match unsafe { nix::unistd::fork() }.expect("there is a process left") {
                 nix::unistd::ForkResult::Child => {
                     let seen = snapshot();
                     let is_there = seen.tasks().any(|seen| seen.id() == task.id());
                     // SAFETY: it ends the process, and runs nothing of it.
-                    unsafe { nix::libc::_exit(if is_there { 0 } else { 1 }) }
+                    unsafe { nix::libc::_exit(if is_there { 1 } else { 0 }) }
                 }
                 nix::unistd::ForkResult::Parent { child } => {
                     let status = nix::sys::wait::waitpid(child, None).expect("it is a child");

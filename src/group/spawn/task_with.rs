@@ -53,7 +53,8 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     /// This is for the ends of a channel. A closure that owns an end drops it when it returns,
     /// before the group can know that the closure failed. An end that the task was given is dropped
     /// later, and the other side learns how the task ended. See
-    /// [Pipelines](crate::channel#pipelines).
+    /// [Pipelines](crate::channel#pipelines). Two ends are given as a tuple:
+    /// `with((input, output)).spawn(|(input, output)| ..)`.
     ///
     /// ```
     /// use taskgroup::{channel, TaskGroup};

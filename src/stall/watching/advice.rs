@@ -195,7 +195,7 @@ fn in_place_of(doing: &LaggardState<'_>) -> String {
                 "the locks of `sync` and the channels of `channel` in place of others, or {HOOK}"
             );
         }
-        "nanosleep" | "clock_nanosleep" => Some("`sleep`"),
+        "nanosleep" | "clock_nanosleep" => Some("`taskgroup::sleep`"),
         "wait4" | "waitid" => Some("`process::Command`"),
         "flock" | "fcntl" => Some("`io::lock_file`"),
         // An event loop waits for many objects at once, so no single type of this crate can take

@@ -95,7 +95,8 @@ impl StallReport {
         self.count
     }
 
-    /// Returns whether the scope has ended at last. Such a report comes once, and has no laggards.
+    /// Returns whether the scope has ended at last. Such a report comes once, unless the process
+    /// ends before, and has no laggards.
     pub fn has_ended(&self) -> bool {
         self.has_ended
     }
