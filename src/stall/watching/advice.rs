@@ -337,7 +337,7 @@ mod tests {
             ("openat", None, "`io::open_fifo`"),
             ("flock", None, "`io::lock_file`"),
             ("futex", None, "the locks of `sync`"),
-            ("clock_nanosleep", None, "`sleep`"),
+            ("clock_nanosleep", None, "`taskgroup::sleep`"),
             ("wait4", None, "`process::Command`"),
             (
                 "epoll_wait",

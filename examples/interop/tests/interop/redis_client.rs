@@ -141,7 +141,8 @@ fn a_command_that_blocks_on_the_server_is_ended_by_another_connection() {
             if called.swap(true, Ordering::Relaxed) {
                 let mut unblock = ::redis::cmd("CLIENT");
                 unblock.arg("UNBLOCK").arg(client).arg("ERROR");
-                // An error, or an answer that the client was not blocked: the next call tries again.
+                // An error, or an answer that the client was not blocked: the next call tries
+                // again.
                 let _ = unblock.exec(&mut *other.lock().unwrap());
             }
         };
