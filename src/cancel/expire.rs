@@ -41,8 +41,8 @@ impl Node {
 
             // The first of several deadlines is the cause of the cancel.
             for (at, due, node) in due {
-                // So is a cancel from above that came before the deadline, though another thread is
-                // still handing it down. A node that is cancelled has its cause.
+                // So is a cancel for good from above that came before the deadline, though another
+                // thread is still handing it down. A node that is cancelled has its cause.
                 //
                 // fault: deadline-overtakes-an-earlier-cancel
                 if !node.is_flagged() && due == Due::Deadline && node.mark_ahead_of(at) {
@@ -74,6 +74,8 @@ impl Node {
                     lifted |= shield.hides_until().is_some();
                     node.lift_shield(shield)
                 });
+            // One that another thread lifts may now let a cancel in to a shield below it.
+            lifted |= lifting.is_some();
             if let Some(delivery) = lifting {
                 delivery.deliver();
             }
@@ -340,5 +342,40 @@ mod tests {
             assert!(lifted.is_some(), "the other thread lists the node next");
             assert!(inner.is_cancelled(), "the time of the shield is up");
         }
+    }
+
+    #[test]
+    fn a_graceful_cancel_comes_through_two_shields_that_other_threads_are_lifting() {
+        let root = Node::root();
+        let request = CancelCause::Requested { reason: None };
+        root.cancel_sparing(request, Location::caller(), Grace::Endless);
+        let outer = Node::shielded(root, Instant::now());
+        let inner = Node::shielded(outer.clone(), Instant::now());
+        for node in [&inner, &outer] {
+            assert!(node.shield().and_then(|shield| shield.lift()).is_some());
+        }
+        assert!(inner.is_cancelled(), "the time of both shields is up");
+    }
+
+    #[test]
+    fn a_deadline_that_comes_while_a_shield_is_lifted_rings() {
+        let outer = Node::root();
+        let hidden = Node::shielded(outer.clone(), Instant::now());
+        let inner = CancelToken::from_node(Node::child_of([&hidden]));
+        let shield = hidden.shield().expect("it has one");
+        let lifted = shield.lift().expect("no other thread lifts it");
+
+        // The look of this call finds no limit.
+        let (rings, rung) = std::sync::mpsc::channel();
+        let _guard = inner.on_cancel(move || rings.send(()).expect("the test receives"));
+
+        // Before the node is listed there.
+        outer.set_deadline(
+            Instant::now() + Duration::from_millis(1),
+            Location::caller(),
+        );
+        assert!(hidden.end_lifting(shield, lifted).is_none());
+        let rung = rung.recv_timeout(Duration::from_secs(20));
+        assert!(rung.is_ok(), "the deadline is forgotten");
     }
 }

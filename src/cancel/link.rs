@@ -157,18 +157,35 @@ impl Node {
     /// delivery of a cancel of the outer node.
     pub(super) fn lift_shield(self: &Arc<Self>, shield: &Shield) -> Option<Delivery> {
         if let Some(outer) = shield.lift() {
-            let (key, late) = outer.adopt(self);
-            shield.set_key(key.unwrap_or(UNLISTED));
-            return late;
+            return self.end_lifting(shield, outer);
         }
 
         // Another thread lifts it. The time is up for this thread too, which need not wait for a
-        // cancel that has come before: it hands that down itself.
+        // cancel that has come before: it hands that down itself. A node below, if that thread has
+        // marked this one and is on its way to it, is left to that thread.
         //
         // fault: shield-hides-while-it-is-lifted
         let inner = shield.is_being_lifted_to()?.inner.lock();
         let (cancelled, grace) = (inner.cancelled.clone()?, inner.grace);
         drop(inner);
         self.spread(cancelled, grace, Route::Parent)
+    }
+
+    /// Makes this node a child of `outer`, from which its shield was lifted. Returns the delivery
+    /// of a cancel of the outer node.
+    pub(super) fn end_lifting(
+        self: &Arc<Self>,
+        shield: &Shield,
+        outer: &Arc<Node>,
+    ) -> Option<Delivery> {
+        let (key, late) = outer.adopt(self);
+        shield.set_key(key.unwrap_or(UNLISTED));
+
+        // A thread below that looked meanwhile found the time of the shield up, and no limit yet.
+        // If the outer node got one since then, its way down ended before this node was listed.
+        if outer.is_timed() {
+            self.set_timed();
+        }
+        late
     }
 }
