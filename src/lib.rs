@@ -264,9 +264,11 @@
 //!   workers, outside of any scope. It cannot leave the scopes, or end the tasks, that it was
 //!   forked in, since their other tasks are not there: end it by `_exit`. Tokens, groups, channels
 //!   and locks that were made before are copies, in which another thread may have been: do not wait
-//!   for them, or cancel them. Do not touch what a task borrows from another thread. This is tested
-//!   on Linux with glibc. A process made by `_Fork`, or by the system call itself, is not
-//!   supported.
+//!   for them, or cancel them. Do not touch what a task borrows from another thread. The process
+//!   must have used the crate before, or not use it for the first time during the `fork`. Locks of
+//!   others may stay locked in the child: those of `tracing`, of the standard streams, and of
+//!   signal-hook, if another thread set a handler at that moment. This is tested on Linux with
+//!   glibc. A process made by `_Fork`, or by the system call itself, is not supported.
 //!
 //! # What runs, and what hangs
 //!

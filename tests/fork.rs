@@ -28,8 +28,8 @@ use taskgroup::process::Command;
 use taskgroup::signal::ctrl_c;
 use taskgroup::sync::{Mutex, Semaphore};
 use taskgroup::{
-    CancelToken, ScopedValue, TaskGroup, channel, dump_on_signal, remaining, sleep, snapshot,
-    stats, timeout,
+    CancelToken, Cancelled, ScopedValue, TaskGroup, channel, dump_on_signal, remaining, sleep,
+    snapshot, stats, timeout,
 };
 
 static VALUE: ScopedValue<u32> = ScopedValue::new();
@@ -325,6 +325,65 @@ fn a_child_of_a_child_can_use_all_parts() {
                 });
             });
         }
+    });
+}
+
+/// A thread that has used nothing but these has no lane.
+#[test]
+fn a_child_of_a_fresh_thread_is_outside_of_its_scope() {
+    support::alone("a_child_of_a_fresh_thread_is_outside_of_its_scope", || {
+        let _watch = watch();
+        let is_outside = || in_child(|| assert_eq!(remaining(), None));
+        thread::spawn(move || {
+            let limited = timeout(LONG, || {
+                is_outside();
+                Ok::<_, Cancelled>(())
+            });
+            limited.expect("no cancel");
+        })
+        .join()
+        .expect("it does not panic");
+        thread::spawn(move || {
+            let token = CancelToken::new();
+            token.cancel_after(LONG);
+            token.run(is_outside);
+        })
+        .join()
+        .expect("it does not panic");
+    });
+}
+
+static OUTER: ScopedValue<u64> = ScopedValue::new();
+static INNER: ScopedValue<u64> = ScopedValue::new();
+
+/// What was bound before is on the stack of a thread that is not there.
+#[test]
+fn a_child_that_leaves_a_binding_has_none() {
+    support::alone("a_child_that_leaves_a_binding_has_none", || {
+        let _watch = watch();
+        OUTER.with(&1, || {
+            TaskGroup::scope(|g| {
+                let task = g.task().dedicated().spawn(|| {
+                    let child = INNER.with(&2, || {
+                        // SAFETY: as in `start_child`.
+                        match unsafe { fork() }.expect("there is a process left") {
+                            ForkResult::Parent { child } => Some(child),
+                            ForkResult::Child => None,
+                        }
+                    });
+                    let Some(child) = child else {
+                        let has_none = OUTER.cloned().is_none() && INNER.cloned().is_none();
+                        // SAFETY: as in `start_child`.
+                        unsafe { libc::_exit(if has_none { WELL } else { 1 }) }
+                    };
+                    assert_ends_well(child);
+                    assert_eq!(OUTER.cloned(), Some(1));
+                    Ok(())
+                });
+                Ok(task.join()?)
+            })
+            .expect("the task ends well");
+        });
     });
 }
 

@@ -33,7 +33,6 @@ use super::bare::Bare;
 use super::locks::holds_lock;
 use super::node::{Attachment, Node};
 use crate::facade::{CountedRef, InChild, Late, local};
-use crate::lanes::has_used_the_crate;
 use crate::waiting::Slot;
 use crate::workers::InPlace;
 
@@ -55,7 +54,7 @@ local! {
 /// A child of `fork` begins outside any scope: the nodes of its parent may be locked for ever.
 static IN_CHILD: InChild = InChild::new(|| {
     // The first touch of `FRAMES` on a thread allocates.
-    if has_used_the_crate() {
+    if HERE.with(Cell::get) != 0 {
         let _ = FRAMES.try_with(Frames::take_away);
     }
 });
@@ -388,6 +387,7 @@ fn enter_frame(frame: impl FnOnce() -> Frame) -> InsideScope {
 pub(crate) fn enter(node: Arc<Node>) -> InsideScope {
     // The other frames are entered inside of a scope of this kind, on whatever thread.
     IN_CHILD.ensure();
+    HERE.with(|here| here.set(1));
     enter_frame(|| Frame::Node(node))
 }
 

@@ -18,7 +18,9 @@
 //!    the child. Threads that come at the same time each make a value, and one of them is kept.
 //! 2. The handler of the child is installed, and the function is listed, before there is anything
 //!    for that function to take away. So a `fork` at any moment of an initialization leaves the
-//!    child either without the value, or with a function that takes it away.
+//!    child either without the value, or with a function that takes it away. An exception of glibc:
+//!    a handler that is installed while the C library runs the handler of another library before a
+//!    `fork` does not run after that `fork`.
 //! 3. The handler allocates nothing, frees nothing and waits for no lock. It exchanges pointers,
 //!    and what the thread-locals owned is forgotten: its destructor would take locks.
 //!

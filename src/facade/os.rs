@@ -217,9 +217,10 @@ impl Track {
     }
 }
 
-/// Returns a seed for the random numbers of a thread. It differs from thread to thread.
+/// Returns a seed for the random numbers of a thread. It differs from thread to thread, and from a
+/// child of `fork` to its parent and to its siblings, which have the same keys of `RandomState`.
 pub(crate) fn seed() -> u32 {
-    RandomState::new().hash_one(0) as u32
+    RandomState::new().hash_one((std::process::id(), Instant::now())) as u32
 }
 
 /// A value that is set once.

@@ -6,9 +6,7 @@ use std::iter;
 use std::mem;
 use std::ptr::{self, NonNull};
 
-#[cfg(not(loom))]
-use crate::facade::PlainRwLock;
-use crate::facade::{AtomicU32, Cell, Ordering, const_fn, preset, yield_now};
+use crate::facade::{self, AtomicU32, Cell, Ordering, const_fn, preset};
 
 /// How many groups of a thread need no allocation.
 const SHALLOW: usize = if cfg!(loom) { 1 } else { 8 };
@@ -56,10 +54,6 @@ pub(crate) struct OpenGroups {
     first: [Cell<Place>; SHALLOW],
     /// Those after the first.
     deep: Cell<Vec<OpenGroup>>,
-    /// Each reader holds it for as long as it is counted, so that the owner can wait for them. The
-    /// threads of a model try again and again.
-    #[cfg(not(loom))]
-    gate: PlainRwLock<()>,
 }
 
 // SAFETY: see the type. What the pointers point to is `Send` and `Sync`, as `Describe` asks.
@@ -102,8 +96,6 @@ impl OpenGroups {
                 len: AtomicU32::new(0),
                 first: [preset!(Cell::new(Place::EMPTY)); SHALLOW],
                 deep: Cell::new(Vec::new()),
-                #[cfg(not(loom))]
-                gate: PlainRwLock::new(()),
             }
         }
     }
@@ -254,11 +246,14 @@ impl OpenGroups {
 
     #[cold]
     fn wait_for_readers(&self) {
-        #[cfg(not(loom))]
-        drop(self.gate.write());
+        let is_alone = || self.readers.load(Ordering::Acquire) == CHANGING;
 
-        while self.readers.load(Ordering::Acquire) != CHANGING {
-            yield_now();
+        // No reader can begin meanwhile, and those that are counted are done soon.
+        #[cfg(not(loom))]
+        facade::wait_until(|| is_alone().then_some(()));
+        #[cfg(loom)]
+        while !is_alone() {
+            facade::yield_now();
         }
     }
 
@@ -269,8 +264,6 @@ impl OpenGroups {
     ///
     /// The owner changes the list just now.
     pub(crate) fn read<T>(&self, f: impl FnOnce(&ReadGroups<'_>) -> T) -> Result<T, Busy> {
-        #[cfg(not(loom))]
-        let _gate = self.gate.try_read().ok_or(Busy)?;
         let _counted = Counted::begin(self)?;
 
         // Acquire pairs with `push`.

@@ -3,7 +3,7 @@
 use std::cell::Cell as PlainCell;
 use std::ptr::NonNull;
 
-use crate::facade::{Cell, Framed, InChild, local};
+use crate::facade::{Cell, Framed, InChild, generation, local};
 
 local! {
     static CURRENT: PlainCell<Bindings> = PlainCell::new(Bindings::NONE);
@@ -66,19 +66,25 @@ impl Bindings {
 /// (invariant 1 of [`scoped`](super)).
 struct Bound {
     before: Bindings,
+    /// The [`generation`] of the process that has `before`.
+    process: u32,
 }
 
 impl Bound {
     fn begin(bindings: Bindings) -> Self {
         Bound {
             before: bindings.replace(),
+            process: generation(),
         }
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        self.before.replace();
+        // A child of `fork` has none of the bindings of its parent.
+        let is_here = self.process == generation();
+        let before = if is_here { self.before } else { Bindings::NONE };
+        before.replace();
     }
 }
 
