@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::{SigHandler, Signal, raise, signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use support::{LONG, MOMENT, until, watch};
@@ -33,6 +33,14 @@ use taskgroup::{
 };
 
 static VALUE: ScopedValue<u32> = ScopedValue::new();
+
+/// Watches over a test, and gives SIGINT its default action: a shell has a job in the background
+/// ignore it.
+fn begin() -> support::Watch {
+    // SAFETY: the process of a test has no other handler yet.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.expect("the signal can be handled");
+    watch()
+}
 
 /// The code of a child that has done everything.
 const WELL: i32 = 7;
@@ -58,6 +66,22 @@ fn start_child(body: impl FnOnce()) -> Pid {
 fn assert_ends_well(child: Pid) {
     let status = waitpid(child, None).expect("it is a child");
     assert_eq!(status, WaitStatus::Exited(child, WELL));
+}
+
+/// Waits for a child. Returns true if it has hung.
+///
+/// std has a lock for what its handler of stack overflows knows of each thread. A thread takes it
+/// as it starts and as it ends. If a thread of the parent has it at the `fork`, each thread that
+/// the child starts waits for it. A worker may start or end at any time, so that cannot be ruled
+/// out. It was seen in one of some 3 000 children.
+fn hangs_in_std(child: Pid) -> bool {
+    match waitpid(child, None).expect("it is a child") {
+        WaitStatus::Signaled(_, Signal::SIGALRM, _) => true,
+        status => {
+            assert_eq!(status, WaitStatus::Exited(child, WELL));
+            false
+        }
+    }
 }
 
 #[track_caller]
@@ -182,11 +206,8 @@ fn while_others_are_busy(forks: impl FnOnce()) {
             })
             .expect("nothing fails");
         },
-        &|| {
-            // The thread that is left behind ends soon.
-            let _ = timeout(MOMENT, || taskgroup::abandon(|| thread::sleep(MOMENT)));
-            assert!(Command::new("true").status().expect("it starts").success());
-        },
+        // Nothing that has a thread start or end each time: see `hangs_in_std`.
+        &|| assert!(Command::new("true").status().expect("it starts").success()),
     ];
     thread::scope(|threads| {
         for one in uses {
@@ -213,7 +234,7 @@ fn a_child_can_use_all_parts_while_its_parent_is_in_the_middle_of_them() {
     support::alone(
         "a_child_can_use_all_parts_while_its_parent_is_in_the_middle_of_them",
         || {
-            let _watch = watch();
+            let _watch = begin();
             let token = ctrl_c().expect("the signal can be handled");
             // The thread that forks has been in each part too.
             use_tasks();
@@ -224,7 +245,10 @@ fn a_child_can_use_all_parts_while_its_parent_is_in_the_middle_of_them() {
                     let _: Result<(), _> = sleep(LONG);
                     Ok(())
                 });
-                while_others_are_busy(|| (0..300).for_each(|_| in_child(use_everything)));
+                while_others_are_busy(|| {
+                    let hung = (0..300).filter(|_| hangs_in_std(start_child(use_everything)));
+                    assert!(hung.count() <= 2, "more than std explains");
+                });
                 waits.cancel();
                 Ok(())
             })
@@ -240,7 +264,7 @@ fn a_child_that_a_task_forks_is_outside_of_the_scopes_of_its_parent() {
     support::alone(
         "a_child_that_a_task_forks_is_outside_of_the_scopes_of_its_parent",
         || {
-            let _watch = watch();
+            let _watch = begin();
             let group = TaskGroup::builder().limit(1);
             group
                 .scope(|g| {
@@ -275,7 +299,7 @@ fn a_child_that_a_task_forks_is_outside_of_the_scopes_of_its_parent() {
 #[test]
 fn a_child_can_leave_what_is_no_scope() {
     support::alone("a_child_can_leave_what_is_no_scope", || {
-        let _watch = watch();
+        let _watch = begin();
         use_net();
         let lock = Mutex::new(());
         let mut child = None;
@@ -311,7 +335,7 @@ fn a_child_can_leave_what_is_no_scope() {
 #[test]
 fn a_child_of_a_child_can_use_all_parts() {
     support::alone("a_child_of_a_child_can_use_all_parts", || {
-        let _watch = watch();
+        let _watch = begin();
         use_everything();
         // The one in between has used nothing, or all.
         for is_used in [false, true] {
@@ -332,7 +356,7 @@ fn a_child_of_a_child_can_use_all_parts() {
 #[test]
 fn a_child_of_a_fresh_thread_is_outside_of_its_scope() {
     support::alone("a_child_of_a_fresh_thread_is_outside_of_its_scope", || {
-        let _watch = watch();
+        let _watch = begin();
         let is_outside = || in_child(|| assert_eq!(remaining(), None));
         thread::spawn(move || {
             let limited = timeout(LONG, || {
@@ -360,7 +384,7 @@ static INNER: ScopedValue<u64> = ScopedValue::new();
 #[test]
 fn a_child_that_leaves_a_binding_has_none() {
     support::alone("a_child_that_leaves_a_binding_has_none", || {
-        let _watch = watch();
+        let _watch = begin();
         OUTER.with(&1, || {
             TaskGroup::scope(|g| {
                 let task = g.task().dedicated().spawn(|| {
@@ -392,7 +416,7 @@ fn a_child_that_leaves_a_binding_has_none() {
 #[test]
 fn a_child_takes_no_wake_of_its_parent() {
     support::alone("a_child_takes_no_wake_of_its_parent", || {
-        let _watch = watch();
+        let _watch = begin();
         for _ in 0..100 {
             // Both processes wait with the slot of this thread, which has a waker.
             use_net();
@@ -435,7 +459,7 @@ fn is_asleep(thread: Pid) -> bool {
 #[test]
 fn a_signal_ends_a_child_that_has_no_token() {
     support::alone("a_signal_ends_a_child_that_has_no_token", || {
-        let _watch = watch();
+        let _watch = begin();
         let token = ctrl_c().expect("the signal can be handled");
         let child = start_child(|| raise(Signal::SIGINT).expect("it can be sent"));
         let status = waitpid(child, None).expect("it is a child");
@@ -459,7 +483,7 @@ fn a_primitive_that_no_other_thread_used_works_in_the_child() {
     support::alone(
         "a_primitive_that_no_other_thread_used_works_in_the_child",
         || {
-            let _watch = watch();
+            let _watch = begin();
             use_tasks();
             let permits = Semaphore::new(2);
             let permit = permits.acquire().expect("no cancel");
@@ -484,7 +508,7 @@ fn a_primitive_that_no_other_thread_used_works_in_the_child() {
 #[test]
 fn a_child_that_asks_for_dumps_prints_them_itself() {
     support::alone("a_child_that_asks_for_dumps_prints_them_itself", || {
-        let _watch = watch();
+        let _watch = begin();
         dump_on_signal(libc::SIGQUIT).expect("there is a thread left");
         in_child(|| {
             let (reads, writes) = rustix::pipe::pipe().expect("there is a descriptor left");

@@ -186,12 +186,14 @@ mod tests {
     fn cancelled_alone(node: &Arc<Node>) -> Delivery {
         let (now, location) = (Instant::now(), Location::caller());
         node.deadline.set(now, location);
-        node.set_timed();
 
         let cause = CancelCause::Deadline { deadline: now };
         let mut delivery = Delivery::default();
         let cancelled = Cancelled::new(cause, location, node.id());
         assert!(delivery.mark(node.clone(), cancelled, Grace::Over, Route::Own));
+
+        // Now: the timer would come first if there is a callback.
+        node.set_timed();
         delivery
     }
 

@@ -14,6 +14,13 @@ use crate::trace::Site;
 /// How many bytes of the name of a thread are copied at most.
 const LONGEST_NAME: usize = 64;
 
+/// Makes the state of the process that a dump reads.
+pub(super) fn prepare() {
+    let _ = lanes::mine();
+    let _ = since_epoch(Instant::now());
+    let _ = label::object(0);
+}
+
 /// Prints what all threads do.
 pub(super) fn print(reserve: &mut Reserve, process: u32) {
     // In a child that `fork` has made there is no such thread, so this is the process itself.

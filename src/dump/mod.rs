@@ -103,6 +103,9 @@ pub fn dump_on_signal(signal: i32) -> io::Result<()> {
         return Ok(());
     }
 
+    // What the first use makes is made now: a dump does not allocate.
+    frames::prepare();
+
     // The thread first: a handler without it would swallow the signal.
     let (mut wake, woken) = UnixStream::pair()?;
     let reserve = Reserve::take()?;
