@@ -113,11 +113,23 @@ pub(super) fn catch_dumps() {
     DUMPS.get_or_init(|| Mutex::new(dumps));
 }
 
-fn a_dump(scene: &Scene) -> Checked {
-    raise(SIGQUIT).map_err(|error| error.to_string())?;
+/// Takes a dump in which no thread was busy.
+fn whole_dump() -> Result<String, String> {
     let dumps = DUMPS.get().ok_or("nothing catches the dumps")?;
-    let dump = dumps.lock().unwrap().recv_timeout(LONG);
-    let dump = dump.map_err(|error| error.to_string())?;
+    for _ in 0..10_000 {
+        raise(SIGQUIT).map_err(|error| error.to_string())?;
+        let dump = dumps.lock().unwrap().recv_timeout(LONG);
+        let dump = dump.map_err(|error| error.to_string())?;
+        if !dump.contains("busy at that moment") {
+            return Ok(dump);
+        }
+        thread::yield_now();
+    }
+    Err("a thread is busy in each dump".to_owned())
+}
+
+fn a_dump(scene: &Scene) -> Checked {
+    let dump = whole_dump()?;
     for id in &scene.run {
         // Numbers are counted up, so each is one word.
         let number = format!("{id:?}");
