@@ -34,6 +34,7 @@ fn with_another(
     in_body: impl FnOnce(&TaskGroup<'_, '_>),
 ) -> Result<(), GroupError> {
     let (begun, known, over) = (Gate::default(), Gate::default(), Gate::default());
+    let runs = Gate::default();
     let scene = Mutex::new(None);
     builder.scope(|g| {
         let other = g.spawn(|| {
@@ -43,6 +44,7 @@ fn with_another(
         });
         begun.wait();
         let task = g.spawn(|| {
+            runs.open();
             known.wait();
             let scene = scene.lock().unwrap().take().expect("it is known");
             let goes_on = Gate::default();
@@ -56,8 +58,8 @@ fn with_another(
             wait: Vec::new(),
             abandoned: 0,
         });
-        // Once it has begun, a cancel finds it running.
-        until(|| task.status() == taskgroup::TaskStatus::Running);
+        // A task that has been claimed, and does not run yet, is dropped in a cancelled scope.
+        runs.wait();
         known.open();
         in_body(g);
         Ok(())
