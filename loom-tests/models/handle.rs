@@ -98,16 +98,9 @@ pub(super) const MODELS: &[Model] = &[
     ),
     holds!(
         handle_ended_before_the_cancel,
+        Preemptions(1),
         Preemptions(2),
-        Preemptions(3),
         "a wait for a task that ended before the cancel of the scope succeeds"
-    ),
-    breaks!(
-        broken_handle_late_cancel_hides_the_end,
-        "late-cancel-hides-the-end-of-a-task" in handle_ended_before_the_cancel,
-        Preemptions(2),
-        "the task ended before the cancel",
-        "a wait that looks for the end and then for a cancel fails though the end came first"
     ),
     holds!(
         handle_is_dropped_while_another_waits,
