@@ -9,7 +9,9 @@ mod descriptors;
 mod support;
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::thread;
 
 use blocked::when_blocked;
@@ -42,6 +44,22 @@ fn what_is_written_is_read_and_then_comes_the_end() {
     reader.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "world, 7");
     assert_eq!(reader.read(&mut [0; 4]).unwrap(), 0);
+}
+
+/// The standard input of a program may be such a socket. A blocking read of it returns nothing, and
+/// one that must not block says that it would block, although the socket counts as ready.
+#[test]
+fn a_datagram_socket_that_is_shut_is_at_its_end() {
+    let _watch = watch();
+    let (socket, other) = UnixDatagram::pair().expect("there are descriptors left");
+    other.send(b"last").expect("there is room");
+    socket.shutdown(Shutdown::Read).expect("it is open");
+    let mut reader = PipeReader::from(OwnedFd::from(socket));
+    let mut bytes = [0; 8];
+    assert_eq!(reader.read(&mut bytes).expect("it is a socket"), 4);
+    for _ in 0..2 {
+        assert_eq!(reader.read(&mut bytes).expect("it is a socket"), 0);
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags
 use super::piece::{CHUNK, PIPE_BUF, Piece, first_room};
 use crate::cancel::{Cancelled, context};
 use crate::facade::Once;
-use crate::readiness::{Interest, Patience, retry};
+use crate::readiness::{Interest, Patience, retry, unless_shut};
 use crate::waiting::WaitKind;
 
 /// The flags of a send to a socket. A peer that has gone must not end a process that has SIGPIPE at
@@ -223,9 +223,14 @@ impl Access {
         let length = bufs.len().min(MAX_BUFS);
         let bufs = &mut bufs[..length];
 
-        let read = wait(kind, fd, Interest::Read, || {
-            self.try_call(fd, |way, fd| way.read(fd, bufs))
-        })?;
+        let try_read = || self.try_call(fd, |way, fd| way.read(fd, bufs));
+        let read = match self.way {
+            Way::Socket => {
+                let try_read = unless_shut(fd, try_read, || Ok(0));
+                wait(kind, fd, Interest::Read, try_read)?
+            }
+            _ => wait(kind, fd, Interest::Read, try_read)?,
+        };
 
         // Invariant 3: an end is nothing that was taken.
         if read == 0 {

@@ -7,9 +7,9 @@ use std::os::fd::BorrowedFd;
 
 use rustix::net::{SocketAddrAny, SocketAddrUnix};
 
-use super::socket::{self, Take, patience, unless_cancelled, unless_shut};
+use super::socket::{self, Take, patience, unless_cancelled};
 use crate::cancel::context;
-use crate::readiness::{Interest, Patience, Pauses, Watched, poll, retry};
+use crate::readiness::{Interest, Patience, Pauses, Watched, poll, retry, unless_shut};
 use crate::waiting::{KnownPatience, WaitKind};
 
 /// A datagram socket for the length of a call.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::socket::{time_limit, unless_shut};
+use super::socket::time_limit;
 use crate::cancel::context;
 use crate::facade::{AtomicU32, Ordering, error_event};
 use crate::panics::log;
-use crate::readiness::{Interest, Patience, retry};
+use crate::readiness::{Interest, Patience, retry, unless_shut};
 use crate::waiting::WaitKind;
 
 /// Whether an accept may wait.

@@ -4,8 +4,6 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-#[cfg(target_os = "linux")]
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::net::addr::SocketAddrArg;
 use rustix::net::sockopt::{Timeout, socket_timeout};
@@ -179,52 +177,6 @@ pub(super) fn nonblocking_stream(family: AddressFamily) -> io::Result<OwnedFd> {
     rustix::net::sockopt::set_socket_nosigpipe(&socket, true)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok(socket)
-}
-
-/// Whether the reading side of `fd` is shut.
-///
-/// The system reports such a socket as ready, and a blocking receipt of a datagram returns nothing,
-/// a blocking accept of a Unix listener an error. Without blocking, both say that they would block.
-#[cfg(target_os = "linux")]
-#[cold]
-pub(super) fn is_shut(fd: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
-    // A time of zero: it returns at once.
-    let polled = rustix::event::poll(&mut fds, Some(&Timespec::default()));
-    polled.is_ok() && fds[0].revents().contains(PollFlags::RDHUP)
-}
-
-/// Here the calls say so themselves.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn is_shut(_fd: BorrowedFd<'_>) -> bool {
-    false
-}
-
-/// Makes a call that never blocks tell of a socket that is [shut](is_shut): it then returns what
-/// `at_the_end` does. Only a call that has waited asks, so `WouldBlock` comes first.
-pub(super) fn unless_shut<T>(
-    fd: BorrowedFd<'_>,
-    mut call: impl FnMut() -> io::Result<T>,
-    at_the_end: impl Fn() -> io::Result<T>,
-) -> impl FnMut() -> io::Result<T> {
-    let would_block = |done: &io::Result<T>| {
-        let error = done.as_ref().err();
-        error.is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-    };
-    let mut has_waited = false;
-    move || {
-        let done = call();
-        if !would_block(&done) || !std::mem::replace(&mut has_waited, true) || !is_shut(fd) {
-            return done;
-        }
-
-        // The last item may have come before the end, and after the call. Nothing comes after the
-        // end.
-        match call() {
-            done if would_block(&done) => at_the_end(),
-            done => done,
-        }
-    }
 }
 
 /// Returns the error of a call that found its peer gone: the cancel, if one has reached this scope

@@ -8,6 +8,7 @@
 //! Nothing here changes a flag of a descriptor. A description may be shared with other processes.
 
 mod pauses;
+mod shut;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,8 @@ use crate::facade::Waker;
 use crate::lanes::Object;
 use crate::waiting::{Polled, WaitFor, WaitKind};
 pub(crate) use pauses::Pauses;
+#[cfg(any(feature = "io", feature = "net"))]
+pub(crate) use shut::unless_shut;
 
 /// How long a thread sleeps after a failed poll.
 const AFTER_A_FAILED_POLL: Duration = Duration::from_millis(10);
