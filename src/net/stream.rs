@@ -1,5 +1,8 @@
 //! Reads and writes of stream sockets.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
@@ -37,12 +40,18 @@ impl Room {
     }
 }
 
-/// What a read has done first.
+/// What a read has done before it waits.
 enum First {
-    /// It has looked, and found this.
-    Look(io::Result<usize>),
-    /// Nothing: it waits without a look.
+    /// It has looked, and met this error, after which it looks again.
+    Look(io::Error),
+    /// Nothing.
     Nothing,
+}
+
+/// Whether a call that must not block is to be made again, at once or after a wait.
+fn is_to_be_repeated(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, WouldBlock};
+    matches!(error.kind(), Interrupted | WouldBlock)
 }
 
 impl<'s> Stream<'s> {
@@ -98,7 +107,10 @@ impl<'s> Stream<'s> {
         first_look.note(&found);
         match found {
             Ok(received) if received > 0 => Ok(received),
-            found => self.receive_further(First::Look(found), room, receive),
+            Err(error) if is_to_be_repeated(&error) => {
+                self.receive_further(First::Look(error), room, receive)
+            }
+            found => self.end_of_read(found, room),
         }
     }
 
@@ -111,11 +123,12 @@ impl<'s> Stream<'s> {
         room: Room,
         mut receive: impl FnMut() -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let (waits, mut found) = match first {
-            First::Look(found) => (false, Some(found)),
-            First::Nothing => (true, Some(Err(Errno::AGAIN.into()))),
+        let (waits, error) = match first {
+            First::Look(error) => (false, error),
+            First::Nothing => (true, Errno::AGAIN.into()),
         };
-        let receive = || found.take().unwrap_or_else(&mut receive);
+        let mut first = Some(error);
+        let receive = || first.take().map_or_else(&mut receive, Err);
 
         // Not asked again: an option that is changed meanwhile comes after this call has begun to
         // wait, like in std.
@@ -126,13 +139,14 @@ impl<'s> Stream<'s> {
                 patience(self.fd, self.state.known(), Interest::Read)
             }
         };
-        match retry(
-            WaitKind::SocketRead,
-            self.fd,
-            Interest::Read,
-            patience,
-            receive,
-        ) {
+        let interest = Interest::Read;
+        let received = retry(WaitKind::SocketRead, self.fd, interest, patience, receive);
+        self.end_of_read(received, room)
+    }
+
+    /// Returns the result of a read that has `received` this.
+    fn end_of_read(self, received: io::Result<usize>, room: Room) -> io::Result<usize> {
+        match received {
             // Invariant 3 of the module: an end is nothing that was taken.
             Ok(0) if room == Room::Some => self.at_the_end(),
             Err(error) => Err(unless_cancelled(error)),
@@ -189,7 +203,9 @@ impl<'s> Stream<'s> {
         let first = self.state.check_sending().and_then(|()| send(0));
         match first {
             Ok(sent) if sent >= length || sent == 0 => Ok(sent),
-            _ => self.send_further(first, length, send),
+            // Not looked for a cancel again: the error may be one that is given once.
+            Err(error) if !is_to_be_repeated(&error) => self.end_of_write(0, error),
+            first => self.send_further(first, length, send),
         }
     }
 
@@ -361,192 +377,3 @@ macro_rules! read_and_write {
     };
 }
 pub(super) use read_and_write;
-
-#[cfg(test)]
-mod tests {
-    use std::os::fd::AsFd;
-    use std::os::unix::net::UnixStream;
-    use std::thread;
-
-    use rustix::io::Errno;
-
-    use super::*;
-    use crate::CancelToken;
-    use crate::error::TaskError;
-
-    /// Numbers that differ from seed to seed, and are the same in each run.
-    struct Numbers(u64);
-
-    impl Numbers {
-        fn below(&mut self, limit: usize) -> usize {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            (self.0 % limit as u64) as usize
-        }
-
-        /// Returns how many bytes the next call may move, or the error that it returns instead.
-        fn fault(&mut self, length: usize) -> io::Result<usize> {
-            match self.below(5) {
-                0 => Err(Errno::INTR.into()),
-                1 => Err(Errno::AGAIN.into()),
-                2 => Ok(length.min(1)),
-                3 => Ok(length.min(1 + self.below(4096))),
-                _ => Ok(length),
-            }
-        }
-    }
-
-    fn data(length: usize) -> Vec<u8> {
-        let mut numbers = Numbers(99);
-        (0..length).map(|_| numbers.below(256) as u8).collect()
-    }
-
-    fn send_faultily(stream: Stream<'_>, bytes: &[u8], numbers: &mut Numbers) -> io::Result<usize> {
-        stream.send_all(bytes.len(), |sent| {
-            let rest = &bytes[sent..];
-            socket::send(stream.fd, &rest[..numbers.fault(rest.len())?])
-        })
-    }
-
-    fn receive_faultily(
-        stream: Stream<'_>,
-        buf: &mut [u8],
-        numbers: &mut Numbers,
-    ) -> io::Result<usize> {
-        stream.receive(Room::of(buf), || {
-            let most = numbers.fault(buf.len())?;
-            socket::receive(stream.fd, &mut buf[..most], Take::It)
-        })
-    }
-
-    #[test]
-    fn short_counts_interrupts_and_false_readiness_lose_and_repeat_no_byte() {
-        let sent = data(200_000);
-        for seed in 1..=8 {
-            let (here, there) = UnixStream::pair().unwrap();
-            let received = thread::scope(|threads| {
-                let sent = &sent;
-                threads.spawn(move || {
-                    let (state, mut numbers) = (StreamState::default(), Numbers(seed));
-                    let stream = Stream::new(here.as_fd(), &state);
-                    for piece in sent.chunks(30_000) {
-                        let length = send_faultily(stream, piece, &mut numbers).unwrap();
-                        assert_eq!(length, piece.len(), "a write is whole");
-                    }
-                });
-
-                let (state, mut numbers) = (StreamState::default(), Numbers(seed + 100));
-                let stream = Stream::new(there.as_fd(), &state);
-                let (mut received, mut buf) = (Vec::new(), [0; 5000]);
-                loop {
-                    match receive_faultily(stream, &mut buf, &mut numbers).unwrap() {
-                        0 => return received,
-                        length => received.extend_from_slice(&buf[..length]),
-                    }
-                }
-            });
-            assert!(received == sent, "seed {seed}");
-        }
-    }
-
-    #[test]
-    fn a_cancel_in_the_middle_breaks_the_stream_under_faults_too() {
-        for seed in 1..=50 {
-            let (here, there) = UnixStream::pair().unwrap();
-            let (state, mut numbers) = (StreamState::default(), Numbers(seed));
-            let stream = Stream::new(here.as_fd(), &state);
-            let token = CancelToken::new();
-            let (mut moved, limit) = (0, numbers.below(3000));
-
-            let written = token.run(|| {
-                stream.send_all(4000, |sent| {
-                    assert_eq!(moved, sent, "no byte is sent twice");
-                    if sent > limit {
-                        token.cancel();
-                    }
-                    let rest = 4000 - sent;
-                    let most = numbers.fault(rest)?.min(500);
-                    moved += socket::send(stream.fd, &data(most))?;
-                    Ok(most)
-                })
-            });
-            assert!(written.unwrap_err().cancelled().is_some());
-            let refused = stream.write(b"more").unwrap_err();
-            assert_eq!(refused.kind(), io::ErrorKind::BrokenPipe, "seed {seed}");
-
-            // The peer gets the bytes that were sent, and none beyond.
-            drop(here);
-            let mut received = Vec::new();
-            io::Read::read_to_end(&mut &there, &mut received).unwrap();
-            assert_eq!(received.len(), moved, "seed {seed}");
-        }
-    }
-
-    #[test]
-    fn an_error_after_the_first_byte_is_kept_for_the_next_call() {
-        let (here, there) = UnixStream::pair().unwrap();
-        let state = StreamState::default();
-        let stream = Stream::new(here.as_fd(), &state);
-        let reset_after_three = |sent| match sent {
-            0 => Ok(3),
-            _ => Err(io::Error::from(Errno::CONNRESET)),
-        };
-
-        assert_eq!(stream.send_all(5, reset_after_three).unwrap(), 3);
-        let error = stream.write(b"x").unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-
-        // A read into nothing has found no end.
-        io::Write::write_all(&mut &there, b"last").unwrap();
-        assert_eq!(stream.send_all(5, reset_after_three).unwrap(), 3);
-        assert_eq!(stream.read(&mut []).unwrap(), 0);
-        assert_eq!(stream.read_vectored(&mut []).unwrap(), 0);
-        assert_eq!(stream.peek(&mut []).unwrap(), 0);
-        let error = stream.write(b"x").unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-
-        // A read that finds the end returns it as well, but data comes first.
-        assert_eq!(stream.send_all(5, reset_after_three).unwrap(), 3);
-        drop(there);
-        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 4);
-        let error = stream.read(&mut [0; 8]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
-    }
-
-    #[test]
-    fn a_peer_that_goes_while_the_scope_is_cancelled_is_the_cancel() {
-        let (here, _there) = UnixStream::pair().unwrap();
-        let state = StreamState::default();
-        let stream = Stream::new(here.as_fd(), &state);
-
-        for gone in [Errno::PIPE, Errno::CONNRESET] {
-            let token = CancelToken::new();
-            let gone = |token: &CancelToken| {
-                token.cancel();
-                Err(io::Error::from(gone))
-            };
-            let read = token.run(|| stream.receive(Room::Some, || gone(&token)));
-            assert!(read.unwrap_err().cancelled().is_some());
-            let token = CancelToken::new();
-            let write = token.run(|| stream.send_all(5, |_| gone(&token)));
-            assert!(write.unwrap_err().cancelled().is_some());
-        }
-        assert_eq!(stream.write(b"x").unwrap(), 1, "nothing was cut");
-    }
-
-    #[test]
-    fn a_write_that_would_block_after_the_first_byte_leaves_no_error() {
-        let (here, _there) = UnixStream::pair().unwrap();
-        here.set_nonblocking(true).unwrap();
-        let state = StreamState::default();
-        let stream = Stream::new(here.as_fd(), &state);
-        let full_after_three = |sent| match sent {
-            0 => Ok(3),
-            _ => Err(io::Error::from(Errno::AGAIN)),
-        };
-        assert_eq!(stream.send_all(5, full_after_three).unwrap(), 3);
-        assert_eq!(stream.write(b"x").unwrap(), 1);
-    }
-}
