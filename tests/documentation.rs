@@ -390,7 +390,10 @@ fn the_files_with_unsafe_code_are_as_many_as_the_pages_say() {
         let uses = ["unsafe {", "unsafe impl", "unsafe fn", "unsafe extern"];
         !line.starts_with("//") && uses.iter().any(|part| line.contains(part))
     };
-    files.retain(|file| fs::read_to_string(file).unwrap().lines().any(is_unsafe));
+    files.retain(|file| {
+        let is_of_tests = file.ends_with("tests.rs");
+        !is_of_tests && fs::read_to_string(file).unwrap().lines().any(is_unsafe)
+    });
 
     let numbers = ["six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
     let said = format!("`unsafe` is in {} files", numbers[files.len() - 6]);

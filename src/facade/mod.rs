@@ -59,8 +59,6 @@ pub(crate) use random::Random;
 #[cfg(not(target_vendor = "apple"))]
 mod plain;
 #[cfg(not(target_vendor = "apple"))]
-#[cfg(not(loom))]
-pub(crate) use plain::wait_until;
 pub(crate) use plain::{PlainMutex, PlainRwLock};
 
 // std's locks would allocate here at their first use, and a snapshot may be taken by an allocator.

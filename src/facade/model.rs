@@ -359,6 +359,16 @@ pub(crate) fn park() {
     let _ = receiver.recv();
 }
 
+/// Tries until there is a value, which another thread is about to allow.
+pub(crate) fn wait_until<T>(mut get: impl FnMut() -> Option<T>) -> T {
+    loop {
+        match get() {
+            Some(value) => return value,
+            None => yield_now(),
+        }
+    }
+}
+
 pub(crate) fn park_timeout(limit: Duration) {
     if limit.is_zero() {
         // Others run meanwhile, as they do during a short park.

@@ -309,6 +309,26 @@ pub(crate) fn yield_now() {
     thread::yield_now();
 }
 
+/// How long a thread sleeps between two tries, once it has tried for a while.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// Tries until there is a value, which another thread is about to allow.
+pub(crate) fn wait_until<T>(mut get: impl FnMut() -> Option<T>) -> T {
+    let backoff = Backoff::new();
+    loop {
+        // A thread that only goes on to try can keep the other one from its core, if that has a
+        // lower priority.
+        if backoff.is_completed() {
+            thread::sleep(PAUSE);
+        } else {
+            backoff.snooze();
+        }
+        if let Some(value) = get() {
+            return value;
+        }
+    }
+}
+
 /// Limits how often something is done.
 #[derive(Debug)]
 pub(crate) struct Pace {

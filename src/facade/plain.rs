@@ -6,31 +6,8 @@
 
 use std::fmt;
 use std::sync::{MutexGuard, PoisonError, TryLockError};
-use std::thread;
-use std::time::Duration;
 
-use crossbeam_utils::Backoff;
 use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
-
-/// How long a thread sleeps between two tries, once it has tried for a while.
-const PAUSE: Duration = Duration::from_micros(50);
-
-/// Tries until there is a value, which another thread is about to allow.
-pub(crate) fn wait_until<T>(mut get: impl FnMut() -> Option<T>) -> T {
-    let backoff = Backoff::new();
-    loop {
-        // A thread that only goes on to try can keep the other one from its core, if that has a
-        // lower priority.
-        if backoff.is_completed() {
-            thread::sleep(PAUSE);
-        } else {
-            backoff.snooze();
-        }
-        if let Some(value) = get() {
-            return value;
-        }
-    }
-}
 
 /// A lock that loom does not see.
 #[derive(Default)]
@@ -91,7 +68,7 @@ impl<T> PlainRwLock<T> {
     #[cold]
     fn write_contended(&self) -> RwLockWriteGuard<'_, T> {
         // Not in the table of parking_lot: see the module. A reader is done soon.
-        wait_until(|| self.0.try_write())
+        super::wait_until(|| self.0.try_write())
     }
 
     #[inline]
