@@ -26,7 +26,7 @@ use support::{LONG, MOMENT, until, watch};
 use taskgroup::net::UnixStream;
 use taskgroup::process::Command;
 use taskgroup::signal::ctrl_c;
-use taskgroup::sync::{Mutex, Semaphore};
+use taskgroup::sync::{Event, Mutex, Semaphore};
 use taskgroup::{
     CancelToken, Cancelled, ScopedValue, TaskGroup, channel, dump_on_signal, remaining, sleep,
     snapshot, stats, timeout,
@@ -353,6 +353,42 @@ fn a_child_of_a_child_can_use_all_parts() {
 }
 
 /// A thread that has used nothing but these has no lane.
+/// A task that has opened nothing is in the scope of its group all the same.
+#[test]
+fn a_child_of_a_plain_task_is_outside_of_its_group() {
+    support::alone("a_child_of_a_plain_task_is_outside_of_its_group", || {
+        let _watch = begin();
+        let forks = || in_child(|| assert_eq!(remaining(), None));
+        let (tells, told) = channel::unbounded();
+        let begins = Event::new();
+        let group = TaskGroup::builder().limit(1).timeout(LONG);
+        group
+            .scope(|g| {
+                // No task runs in place, since the body waits for none before it has forked.
+                let _handle = g.spawn(|| {
+                    begins.wait()?;
+                    forks();
+                    Ok(tells.send(())?)
+                });
+                // Before the task begins: without a handle it has another frame.
+                drop(g.spawn(|| {
+                    forks();
+                    Ok(tells.send(())?)
+                }));
+                begins.set();
+                told.recv()?;
+                told.recv()?;
+
+                let _handle = g.task().dedicated().spawn(|| {
+                    forks();
+                    Ok(tells.send(())?)
+                });
+                Ok(told.recv()?)
+            })
+            .expect("no child fails");
+    });
+}
+
 #[test]
 fn a_child_of_a_fresh_thread_is_outside_of_its_scope() {
     support::alone("a_child_of_a_fresh_thread_is_outside_of_its_scope", || {

@@ -47,7 +47,7 @@ local! {
 
 local! {
     // Its address tells this thread from every other, even in the last destructor, since it has
-    // none itself.
+    // none itself. Its value is 1 once the thread has entered a frame.
     static HERE: Cell<u8> = Cell::new(0);
 }
 
@@ -378,6 +378,8 @@ impl Drop for InsideScope {
 /// Enters a scope. The scope that is entered last is left first.
 #[inline]
 fn enter_frame(frame: impl FnOnce() -> Frame) -> InsideScope {
+    // The first frame of each thread comes through here.
+    HERE.with(|here| here.set(1));
     with(|frames| frames.push(frame()));
     InsideScope(PhantomData)
 }
@@ -387,7 +389,6 @@ fn enter_frame(frame: impl FnOnce() -> Frame) -> InsideScope {
 pub(crate) fn enter(node: Arc<Node>) -> InsideScope {
     // The other frames are entered inside of a scope of this kind, on whatever thread.
     IN_CHILD.ensure();
-    HERE.with(|here| here.set(1));
     enter_frame(|| Frame::Node(node))
 }
 
