@@ -158,11 +158,16 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
 
     /// Takes the value of the parent away. For the handler of the child, on its only thread.
     pub(crate) fn take_away(&self, is_whole: fn(&T) -> bool) {
-        // A child that has made no value passes on the one before.
         if let Some(value) = self.value.get() {
             self.is_torn.store(!is_whole(value), Relaxed);
             let value = self.value.value.swap(ptr::null_mut(), Relaxed);
             self.before.value.store(value, Relaxed);
+        } else if let Some(before) = self.before.get() {
+            // A child that has made no value passes on the one before. Another thread may be about
+            // to make its value from that, and hold the lock.
+            if !is_whole(before) {
+                self.is_torn.store(true, Relaxed);
+            }
         }
     }
 }
@@ -357,6 +362,14 @@ mod tests {
         fork_here();
         fork_here();
         assert_eq!(*COUNTED.lock(), (2, "torn"));
+        drop(held);
+
+        // While another thread of the child makes its value from the one of the parent.
+        let parents: &PlainMutex<_> = &COUNTED;
+        fork_here();
+        let held = parents.lock();
+        fork_here();
+        assert_eq!(*COUNTED.lock(), (3, "torn"));
         drop(held);
     }
 
