@@ -11,6 +11,7 @@
 mod support;
 
 use std::io::{BufRead as _, Read as _, Write as _};
+use std::os::unix::net::UnixStream as UnixStd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
@@ -352,7 +353,6 @@ fn a_child_of_a_child_can_use_all_parts() {
     });
 }
 
-/// A thread that has used nothing but these has no lane.
 /// A task that has opened nothing is in the scope of its group all the same.
 #[test]
 fn a_child_of_a_plain_task_is_outside_of_its_group() {
@@ -389,6 +389,7 @@ fn a_child_of_a_plain_task_is_outside_of_its_group() {
     });
 }
 
+/// A thread that has used nothing but these has no lane.
 #[test]
 fn a_child_of_a_fresh_thread_is_outside_of_its_scope() {
     support::alone("a_child_of_a_fresh_thread_is_outside_of_its_scope", || {
@@ -482,13 +483,18 @@ fn a_child_takes_no_wake_of_its_parent() {
 
 /// Whether a thread sleeps in `poll`.
 fn is_asleep(thread: Pid) -> bool {
+    is_in(thread, &[libc::SYS_poll, libc::SYS_ppoll])
+}
+
+/// Whether a thread of this process, or a child, is in one of these system calls.
+fn is_in(thread: Pid, calls: &[i64]) -> bool {
     let call = std::fs::read_to_string(format!("/proc/{thread}/syscall"));
     call.is_ok_and(|call| {
         let number = call
             .split(' ')
             .next()
             .and_then(|number| number.parse().ok());
-        number.is_some_and(|number: i64| [libc::SYS_poll, libc::SYS_ppoll].contains(&number))
+        number.is_some_and(|number: i64| calls.contains(&number))
     })
 }
 
@@ -546,19 +552,56 @@ fn a_child_that_asks_for_dumps_prints_them_itself() {
     support::alone("a_child_that_asks_for_dumps_prints_them_itself", || {
         let _watch = begin();
         dump_on_signal(libc::SIGQUIT).expect("there is a thread left");
-        in_child(|| {
-            let (reads, writes) = rustix::pipe::pipe().expect("there is a descriptor left");
-            rustix::stdio::dup2_stderr(&writes).expect("it is a pipe");
-            for _ in 0..2 {
-                dump_on_signal(libc::SIGQUIT).expect("there is a thread left");
-            }
-            raise(Signal::SIGQUIT).expect("it can be sent");
+        in_child(assert_dumps);
+    });
+}
 
-            let mut first = String::new();
-            let mut reads = std::io::BufReader::new(std::fs::File::from(reads));
-            reads.read_line(&mut first).expect("it is text");
-            let ours = format!("the threads of process {} are doing", std::process::id());
-            assert!(first.contains(&ours), "{first}");
-        });
+/// Has this process print dumps, and reads one.
+fn assert_dumps() {
+    let (reads, writes) = rustix::pipe::pipe().expect("there is a descriptor left");
+    rustix::stdio::dup2_stderr(&writes).expect("it is a pipe");
+    for _ in 0..2 {
+        dump_on_signal(libc::SIGQUIT).expect("there is a thread left");
+    }
+    raise(Signal::SIGQUIT).expect("it can be sent");
+
+    let mut first = String::new();
+    let mut reads = std::io::BufReader::new(std::fs::File::from(reads));
+    reads.read_line(&mut first).expect("it is text");
+    let ours = format!("the threads of process {} are doing", std::process::id());
+    assert!(first.contains(&ours), "{first}");
+}
+
+/// The thread of the parent is in the middle of a dump, and so is its copy in the child.
+#[test]
+fn a_child_prints_a_dump_while_its_parent_cannot() {
+    support::alone("a_child_prints_a_dump_while_its_parent_cannot", || {
+        let _watch = begin();
+        dump_on_signal(libc::SIGQUIT).expect("there is a thread left");
+        let is_of_dumps = |thread: &std::fs::DirEntry| {
+            let name = std::fs::read_to_string(thread.path().join("comm"));
+            name.is_ok_and(|name| name.trim() == "taskgroup-dump")
+        };
+        let mut threads = std::fs::read_dir("/proc/self/task").expect("the process has threads");
+        let thread = threads.find_map(|thread| thread.ok().filter(is_of_dumps));
+        let thread = thread.expect("the thread lives").file_name();
+        let thread = thread.to_str().expect("it is a number").parse();
+        let thread = Pid::from_raw(thread.expect("it is a number"));
+
+        // A pipe that is full, and not read.
+        let stderr = rustix::io::dup(rustix::stdio::stderr()).expect("there is a descriptor left");
+        let (reads, writes) = UnixStd::pair().expect("there is a descriptor left");
+        writes.set_nonblocking(true).expect("it can be changed");
+        while (&writes).write(&[0; 4096]).is_ok() {}
+        writes.set_nonblocking(false).expect("it can be changed");
+        rustix::stdio::dup2_stderr(&writes).expect("it is open");
+        raise(Signal::SIGQUIT).expect("it can be sent");
+        until(|| is_in(thread, &[libc::SYS_write]));
+
+        let child = start_child(assert_dumps);
+        let status = waitpid(child, None).expect("it is a child");
+        rustix::stdio::dup2_stderr(&stderr).expect("it is open");
+        drop(reads);
+        assert_eq!(status, WaitStatus::Exited(child, WELL));
     });
 }

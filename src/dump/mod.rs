@@ -48,9 +48,12 @@ struct Installed {
     process: u32,
 }
 
-/// Held by the thread that prints, so that the lines of two signals do not mix. The lock of std,
-/// since a wait for one of `parking_lot` may allocate. Only the threads of dumps take it.
-static PRINTS: StdMutex<()> = StdMutex::new(());
+per_process! {
+    /// Held by the thread that prints, so that the lines of two signals do not mix. The lock of
+    /// std, since a wait for one of `parking_lot` may allocate. Only the threads of dumps take it,
+    /// and that of a parent may have it for as long as its standard error is not read.
+    static PRINTS: StdMutex<()> = StdMutex::new(());
+}
 
 /// How large the stack of the thread is. The kernel gives the memory as it is used.
 const STACK: usize = 256 << 10;
@@ -105,6 +108,7 @@ pub fn dump_on_signal(signal: i32) -> io::Result<()> {
 
     // What the first use makes is made now: a dump does not allocate.
     frames::prepare();
+    let prints: &'static StdMutex<()> = &PRINTS;
 
     // The thread first: a handler without it would swallow the signal.
     let (mut wake, woken) = UnixStream::pair()?;
@@ -113,7 +117,7 @@ pub fn dump_on_signal(signal: i32) -> io::Result<()> {
     let process = std::process::id();
     thread.stack_size(STACK).spawn(move || {
         mask::take_only(signal);
-        run(woken, reserve, process);
+        run(woken, reserve, process, prints);
     })?;
 
     // A thread takes memory as it begins, and there may be none left at the first signal.
@@ -139,7 +143,7 @@ pub fn dump_on_signal(signal: i32) -> io::Result<()> {
 }
 
 /// Prints a dump for each byte, or for several that have come meanwhile.
-fn run(mut woken: UnixStream, mut reserve: Reserve, process: u32) {
+fn run(mut woken: UnixStream, mut reserve: Reserve, process: u32, prints: &'static StdMutex<()>) {
     // It has begun. The other end reads this at once, so a failure means that it has gone.
     let _ = woken.write_all(&[0]);
 
@@ -149,7 +153,7 @@ fn run(mut woken: UnixStream, mut reserve: Reserve, process: u32) {
             // The handler was never registered, so no signal leads here.
             Ok(0) => return,
             Ok(_) => {
-                let _prints = PRINTS.lock().unwrap_or_else(PoisonError::into_inner);
+                let _prints = prints.lock().unwrap_or_else(PoisonError::into_inner);
                 frames::print(&mut reserve, process);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
