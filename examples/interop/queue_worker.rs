@@ -1,15 +1,20 @@
 //! Works off a queue in PostgreSQL: web addresses to call. Any number of processes may run it, on
 //! any number of machines: the database is what they share, and a group is inside each of them.
 //!
-//! cargo run -p taskgroup-interop --example queue_worker -- "host=localhost user=me" 4
+//! cargo run -p taskgroup-interop --example queue_worker -- "host=localhost user=me" 4 60
+//!
+//! It runs four workers here, and a call may take a minute.
 //!
 //! - **A job that is cut short is free again at once.** A worker holds the lock of its row, in a
 //!   transaction that it commits at the end of the job. An error, a cancel, a `kill -9` or the loss
 //!   of the machine ends the transaction, and the next worker takes the job. So a call may be made
 //!   twice, but no job is lost, and none is taken by two workers at once (`SKIP LOCKED`).
 //! - **A drain finishes the jobs that have begun.** At a SIGTERM or Ctrl-C no worker takes another
-//!   job. Jobs in progress have half a minute to end. A second signal ends the process.
-//! - An address that fails is tried three times, and then left in the table with its error.
+//!   job. Jobs in progress have half a minute to end. A second signal ends the process, also while
+//!   it waits for a database that hangs: nothing else ends such a wait.
+//! - An address that fails is tried three times, and then left in the table with its error. A call
+//!   that takes too long is a failure, and so is an answer that the table cannot hold. Otherwise a
+//!   few such addresses would keep all workers from the other jobs.
 
 #[cfg(not(unix))]
 fn main() {
@@ -61,7 +66,11 @@ mod queue {
         let config = arguments.next().context("a connection string is missing")?;
         let mut config: Config = config.parse()?;
         config.connect_timeout(Duration::from_secs(10));
+        // A database out of reach is a connection that is lost.
+        config.tcp_user_timeout(GRACE);
         let workers = arguments.next().map_or(Ok(4), |number| number.parse())?;
+        let patience = arguments.next().map_or(Ok(60), |number| number.parse())?;
+        let patience = Duration::from_secs(patience);
 
         let stop = signal::termination()?;
         let work = CancelToken::new();
@@ -78,7 +87,7 @@ mod queue {
         let outcome = TaskGroup::builder().parent(&work).scope(|g| {
             for number in 1..=workers {
                 let worker = g.task().name(format!("worker {number}"));
-                worker.spawn(|| serve(&config, &agent));
+                worker.spawn(|| serve(&config, &agent, patience));
             }
             println!("ready");
             Ok(())
@@ -94,7 +103,7 @@ mod queue {
     }
 
     /// Works until the scope is cancelled. If the connection is lost, it makes a new one.
-    fn serve(config: &Config, agent: &Agent) -> anyhow::Result<()> {
+    fn serve(config: &Config, agent: &Agent, patience: Duration) -> anyhow::Result<()> {
         let policy = Backoff::exponential(Duration::from_millis(100))
             .max(Duration::from_secs(5))
             .attempts(u32::MAX)
@@ -104,7 +113,8 @@ mod queue {
             loop {
                 taskgroup::checkpoint()?;
                 // A drain waits for the job that has begun, and for nothing else.
-                if !taskgroup::winding_down(|| work_off_one(&mut client, agent))? {
+                let work_off = || work_off_one(&mut client, agent, patience);
+                if !taskgroup::winding_down(work_off)? {
                     taskgroup::sleep(IDLE)?;
                 }
             }
@@ -117,7 +127,11 @@ mod queue {
     }
 
     /// Takes a job and works it off. Returns false if there is none.
-    fn work_off_one(client: &mut Client, agent: &Agent) -> anyhow::Result<bool> {
+    fn work_off_one(
+        client: &mut Client,
+        agent: &Agent,
+        patience: Duration,
+    ) -> anyhow::Result<bool> {
         let mut transaction = client.transaction()?;
         let Some(job) = transaction.query_opt(TAKE, &[])? else {
             return Ok(false);
@@ -125,15 +139,18 @@ mod queue {
 
         let (id, url): (i64, String) = (job.get(0), job.get(1));
         println!("job {id}: begun");
-        match call(agent, &url) {
-            Ok(answer) => {
-                let done = "UPDATE jobs SET answer = $2 WHERE id = $1";
-                transaction.execute(done, &[&id, &answer])?;
-                println!("job {id}: done");
-            }
+        let answered = call(agent, &url, patience).and_then(|answer| {
+            // Text in PostgreSQL has no NUL, for example. A refusal ends a part of the transaction
+            // alone: the lock of the row is kept.
+            let mut part = transaction.transaction()?;
+            part.execute("UPDATE jobs SET answer = $2 WHERE id = $1", &[&id, &answer])?;
+            Ok(part.commit()?)
+        });
+        match answered {
+            Ok(()) => println!("job {id}: done"),
             Err(error) => {
                 // A cancel is not a failure of the job. The transaction is dropped here, and with
-                // it the lock.
+                // it the lock. If the connection is lost, the update fails too.
                 taskgroup::checkpoint()?;
                 let failed = "UPDATE jobs SET failures = failures + 1, error = $2 WHERE id = $1";
                 transaction.execute(failed, &[&id, &format!("{error:#}")])?;
@@ -145,7 +162,8 @@ mod queue {
         Ok(true)
     }
 
-    fn call(agent: &Agent, url: &str) -> anyhow::Result<String> {
-        request(|| agent.get(url).call()?.into_body().read_to_string())
+    fn call(agent: &Agent, url: &str, patience: Duration) -> anyhow::Result<String> {
+        let call = || request(|| agent.get(url).call()?.into_body().read_to_string());
+        taskgroup::timeout(patience, call)?.context("no answer in time")
     }
 }

@@ -39,8 +39,12 @@ struct Worker {
 
 impl Worker {
     fn start(url: &str, workers: u32) -> Self {
+        Self::start_with(&[url, &workers.to_string()])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
         let mut child = Command::new(program())
-            .args([url, &workers.to_string()])
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -249,4 +253,40 @@ fn a_job_that_fails_is_tried_three_times() {
         queue.call().respond(refusal).unwrap();
     }
     until(|| queue.number("failures = 3 AND error IS NOT NULL AND answer IS NULL") == 1);
+}
+
+/// If such a job were free again as it was, each worker would take it again and again, and no other.
+#[test]
+fn an_answer_that_the_table_cannot_hold_is_a_failure() {
+    let _watch = watch();
+    let Some(mut queue) = queue("unheld") else {
+        return;
+    };
+    let _worker = Worker::start(&queue.url, 1);
+    queue.add(2);
+    let mut calls = Vec::new();
+    while calls.len() < 4 {
+        let call = queue.call();
+        let path = call.url().to_owned();
+        let text = if path == "/1" { "a\0b" } else { "an answer" };
+        call.respond(Response::from_string(text)).unwrap();
+        calls.push(path);
+    }
+    assert_eq!(calls, ["/1", "/2", "/1", "/1"]);
+    until(|| queue.number("id = 1 AND failures = 3 AND error LIKE '%UTF8%'") == 1);
+    assert_eq!(
+        queue.number("id = 2 AND failures = 0 AND answer IS NOT NULL"),
+        1
+    );
+}
+
+#[test]
+fn a_call_that_takes_too_long_is_a_failure() {
+    let _watch = watch();
+    let Some(mut queue) = queue("slow") else {
+        return;
+    };
+    let _worker = Worker::start_with(&[&queue.url, "1", "0"]);
+    queue.add(1);
+    until(|| queue.number("failures = 3 AND error = 'no answer in time'") == 1);
 }
