@@ -11,7 +11,7 @@
 //! exit status and the words of the command that failed. Ctrl-C and SIGTERM end all of them too. A
 //! command that ignores the SIGTERM which it then gets is killed when its grace is over.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use anyhow::{Context, ensure};
 use clap::{Parser, builder::RangedU64ValueParser};
 use taskgroup::TaskGroup;
 use taskgroup::process::{Command, Output};
-use taskgroup_examples::{exit_code, left_behind, seconds};
+use taskgroup_examples::{exit_code, left_behind, seconds, write_whole};
 
 /// Runs the commands of standard input, a line each.
 #[derive(Parser)]
@@ -74,11 +74,8 @@ fn run(line: &str, grace: Duration) -> anyhow::Result<()> {
         stderr,
     } = command.own_group().grace(grace).output()?;
 
-    io::stdout()
-        .write_all(&stdout)
-        .context("cannot pass its output on")?;
+    write_whole(&io::stdout(), &stdout).context("cannot pass its output on")?;
     let words = String::from_utf8_lossy(&stderr);
     ensure!(status.success(), "{status}\n{}", words.trim_end());
-    eprint!("{words}");
-    Ok(())
+    write_whole(&io::stderr(), &stderr).context("cannot pass its words on")
 }

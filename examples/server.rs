@@ -14,7 +14,7 @@
 use std::io::{self, BufRead, BufReader};
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, builder::RangedU64ValueParser};
 use taskgroup::net::{Shutdown, TcpListener, TcpStream};
 use taskgroup::sync::Semaphore;
 use taskgroup::{CancelToken, Cancelled, TaskGroup, timeout, winding_down};
@@ -33,7 +33,12 @@ struct Options {
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: String,
     /// How many connections are served at once
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(..=1_000_000),
+    )]
     connections: usize,
     /// How long a request may take, from its first byte on
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]

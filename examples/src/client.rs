@@ -9,6 +9,9 @@ use std::{
 use anyhow::{Context, ensure};
 use taskgroup::net::TcpStream;
 
+/// The most bytes of an answer.
+const ANSWER: u64 = 16 << 20;
+
 /// An address that begins with `http://`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Url {
@@ -71,13 +74,16 @@ impl Error for Status {}
 ///
 /// # Errors
 ///
-/// A [`Status`] if the server sends no page, a `Cancelled`, or the errors of the connection.
+/// A [`Status`] if the server sends no page, a `Cancelled`, the errors of the connection, and an
+/// error if the answer has 16 MiB or more.
 pub fn get(url: &Url) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(&*url.host)?;
     let request = format!("GET {} HTTP/1.0\r\nHost: {}\r\n\r\n", url.path, url.host);
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
+    let mut stream = stream.take(ANSWER);
     stream.read_to_string(&mut answer)?;
+    ensure!(stream.limit() > 0, "the answer is too long");
 
     let (head, page) = answer.split_once("\r\n\r\n").context("no answer")?;
     let header = |name: &str| {

@@ -30,6 +30,7 @@ pub use left_behind::left_behind;
 pub use log_chart::{LogChart, save_svg};
 #[doc(hidden)]
 pub use print::print_line;
+pub use print::write_whole;
 pub use rc4::rc4;
 pub use resident::{resident, settled};
 pub use seconds::seconds;

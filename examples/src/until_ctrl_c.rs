@@ -29,11 +29,12 @@ pub fn until_ctrl_c(program: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Res
     let _guard = signal.on_cancel(move || _ = at.set(Instant::now()));
     let token = PROGRAM.get_or_init(|| signal.child());
     let outcome = token.run(program);
-    println!("threads left: {}", left_behind());
+    token.run(|| println!("threads left: {}", left_behind()));
     if let Some(cancelled) = signal.cancelled() {
         // A cancel wakes the program before it runs callbacks: all may be over by then.
         let pressed = pressed.get_or_init(Instant::now);
-        println!("interrupted: all was over {:.1?} later", pressed.elapsed());
+        let elapsed = pressed.elapsed();
+        token.run(|| println!("interrupted: all was over {elapsed:.1?} later"));
         return Ok(exit_code(&cancelled));
     }
 

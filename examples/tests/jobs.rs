@@ -5,7 +5,7 @@ mod run;
 
 use std::borrow::Borrow;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -166,6 +166,45 @@ fn a_job_that_ignores_the_signal_is_killed() {
     let output = jobs.end();
     assert_eq!(output.status.code(), Some(143), "{output:?}");
     assert_no_sleeper(&seconds, &output);
+}
+
+/// The output of both jobs together does not fit into what holds it until it is read.
+#[test]
+fn a_signal_ends_all_when_the_output_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("commands");
+    fs::write(&file, "head -c 5000000 /dev/zero\n".repeat(2)).unwrap();
+    let (stdout, mut reader) = UnixStream::pair().unwrap();
+    let jobs = Live::start_into(
+        "jobs",
+        &[],
+        File::open(file).unwrap().into(),
+        OwnedFd::from(stdout).into(),
+    );
+
+    // One of them writes, and the other waits for its turn or will.
+    reader.read_exact(&mut [0]).unwrap();
+    jobs.terminate();
+    let output = jobs.end();
+    assert_eq!(output.status.code(), Some(143), "{output:?}");
+    assert_eq!(row(&output.stderr, "threads left:"), "none");
+}
+
+/// Also one without an end of a line, which std keeps in a buffer.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_cannot_be_passed_on_is_a_failure() {
+    for command in ["echo a", "printf a"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("commands");
+        fs::write(&file, command).unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let stdin = File::open(file).unwrap();
+        let output = Live::start_into("jobs", &[], stdin.into(), full.into()).end();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let report = ["cannot pass its output on", "No space left on device"];
+        assert!(in_order(&output.stderr, &report), "{output:?}");
+    }
 }
 
 #[test]

@@ -302,6 +302,14 @@ fn a_second_signal_ends_the_process_as_it_is() {
 }
 
 #[test]
+fn a_limit_beyond_all_reason_is_refused() {
+    let most = u64::MAX.to_string();
+    let output = run::run("server", &["--connections", &most]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(output.stderr.contains("--connections"), "{output:?}");
+}
+
+#[test]
 fn an_address_in_use_is_an_error() {
     let (server, address) = start("server", &[]);
     let second = run::run("server", &["--listen", &address]);

@@ -52,6 +52,7 @@
 //! | a descriptor | use |
 //! |---|---|
 //! | standard input | [`stdin`] |
+//! | standard output | std's [`stdout`], whose writes no cancel ends while a reader does not read; to end them, [`Cancellable`] over a clone of the descriptor |
 //! | a pipe between this process and others | [`pipe`], or [`PipeReader`] and [`PipeWriter`] `from` an `OwnedFd` |
 //! | a FIFO | [`open_fifo`] |
 //! | a serial port, a pseudo-terminal, a socket or pipe of another crate | [`Cancellable`] |

@@ -28,6 +28,11 @@ pub(crate) struct Live {
 impl Live {
     /// Starts the example.
     pub(crate) fn start(name: &str, args: &[&str], stdin: Stdio) -> Self {
+        Self::start_into(name, args, stdin, Stdio::piped())
+    }
+
+    /// Starts the example with a stdout that the test reads itself, or leaves unread.
+    pub(crate) fn start_into(name: &str, args: &[&str], stdin: Stdio, stdout: Stdio) -> Self {
         // A shell that runs the tests in the background ignores SIGINT for them, and so it would
         // be for the examples. A handler ends with the `exec`.
         static HANDLED: Once = Once::new();
@@ -36,19 +41,20 @@ impl Live {
         command
             .args(args)
             .stdin(stdin)
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .process_group(0);
         let mut child = command.spawn().expect("the example starts");
         let (stdout, mut stderr) = (
-            child.stdout.take().expect("it is piped"),
+            child.stdout.take(),
             child.stderr.take().expect("it is piped"),
         );
 
         let (send_line, lines) = mpsc::channel();
         thread::spawn(move || {
-            BufReader::new(stdout)
-                .lines()
+            stdout
+                .into_iter()
+                .flat_map(|stdout| BufReader::new(stdout).lines())
                 .map_while(Result::ok)
                 .try_for_each(|line| send_line.send(line))
         });
