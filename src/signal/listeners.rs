@@ -226,6 +226,12 @@ impl Registry {
 
     /// Lets `signal` act as before.
     fn rest(&mut self, signal: Signal) {
+        // Invariant 5: where unknown actions stand in for the default action, the flag was set at
+        // the `fork`. Where the program has a handler, the flag would end the process.
+        if self.actions_are == ActionsAre::Unknown {
+            return;
+        }
+
         let actions = &mut self.actions[signal as usize];
         match actions.take_if(|actions| actions.before != Disposition::Default) {
             Some(actions) => actions.take_back(),
@@ -320,5 +326,16 @@ mod tests {
         // By default, it has been set since the last token has gone.
         assert!(!ends_with_a_token(Disposition::Default));
         assert!(SIGNAL.ends().load(SeqCst));
+    }
+
+    #[test]
+    fn a_child_that_does_not_know_its_actions_leaves_them_as_they_are() {
+        let signal = Signal::Terminate;
+        signal.ends().store(false, SeqCst);
+        let mut registry = Registry::after(Before::Torn);
+        registry.begin();
+        assert!(registry.prepare(&[signal]).is_err());
+        registry.rest_unheard(&[signal]);
+        assert!(!signal.ends().load(SeqCst), "the program has a handler");
     }
 }
