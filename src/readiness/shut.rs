@@ -4,14 +4,14 @@ use std::io;
 use std::mem;
 use std::os::fd::BorrowedFd;
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// Whether the reading side of `fd` is shut.
 ///
 /// The system reports such a socket as ready, and a blocking receipt of a datagram returns nothing,
 /// a blocking accept of a Unix listener an error. Without blocking, both say that they would block.
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 #[cold]
 fn is_shut(fd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
@@ -21,7 +21,7 @@ fn is_shut(fd: BorrowedFd<'_>) -> bool {
 }
 
 /// Here the calls say so themselves.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn is_shut(_fd: BorrowedFd<'_>) -> bool {
     false
 }
