@@ -261,16 +261,17 @@
 //! - Waits of this crate park the thread with [`std::thread::park`]. So a wait may consume an
 //!   `unpark` of your own: check a condition of your own around each `park`, as std asks for.
 //! - After a `fork`, the child can use this crate on the thread that forked: it begins without
-//!   workers, outside of any scope. It cannot leave the scopes, or end the tasks, that it was
-//!   forked in, since their other tasks are not there: end it by `_exit`. Tokens, groups, channels
-//!   and locks that were made before are copies, in which another thread may have been: do not wait
-//!   for them, or cancel them. Do not touch what a task borrows from another thread. The process
-//!   must have used the crate before, or not use it for the first time during the `fork`. Locks of
-//!   others may stay locked in the child: those of `tracing`, of the standard streams, of
-//!   signal-hook, if another thread set a handler at that moment, and one of std's, if another
-//!   thread started or ended: then no thread can start in the child. One of some 3 000 children
-//!   met that beside six busy threads. This is tested on Linux with glibc. A process made by
-//!   `_Fork`, or by the system call itself, is not supported.
+//!   workers, outside of any scope. It cannot leave the scopes and the calls of
+//!   [`with_cancel_hook`], or end the tasks, that it was forked in, since their other threads are
+//!   not there: end it by `_exit`. Tokens, groups, channels and locks that were made before are
+//!   copies, in which another thread may have been: do not wait for them, cancel them, or drop
+//!   them. Do not touch what a task borrows from another thread. The process must have used the
+//!   crate before, or not use it for the first time during the `fork`. Locks of others may stay
+//!   locked in the child: those of `tracing`, of the standard streams, of signal-hook, if another
+//!   thread set a handler at that moment, and one of std's, if another thread started or ended:
+//!   then no thread can start in the child. One of some 3 000 children met that beside six busy
+//!   threads. This is tested on Linux with glibc. A process made by `_Fork`, or by the system call
+//!   itself, is not supported.
 //!
 //! # What runs, and what hangs
 //!
