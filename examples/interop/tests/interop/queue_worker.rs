@@ -255,7 +255,8 @@ fn a_job_that_fails_is_tried_three_times() {
     until(|| queue.number("failures = 3 AND error IS NOT NULL AND answer IS NULL") == 1);
 }
 
-/// If such a job were free again as it was, each worker would take it again and again, and no other.
+/// If such a job were free again as it was, each worker would take it again and again, and no
+/// other.
 #[test]
 fn an_answer_that_the_table_cannot_hold_is_a_failure() {
     let _watch = watch();
