@@ -210,7 +210,7 @@ pub(super) const MODELS: &[Model] = &[
     ),
     breaks!(
         broken_cancel_shield_hides_while_it_is_lifted,
-        "shield-hides-while-it-is-lifted" in cancel_shield_ends_for_each_thread,
+        "cancel-counts-where-it-has-come" in cancel_shield_ends_for_each_thread,
         Preemptions(3),
         "the time of the shield is up",
         "a thread believes a shield that another thread lifts"

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use loom::thread;
 
@@ -13,7 +13,7 @@ use super::Bound::Preemptions;
 use super::support::{block, here, must_see, saw};
 use super::{Model, Watched};
 use crate::cancel::{Grace, Node, context};
-use crate::{CancelCause, CancelToken, checkpoint, current_token, winding_down};
+use crate::{CancelCause, CancelToken, checkpoint, current_token, deadline, winding_down};
 
 pub(super) const MODELS: &[Model] = &[
     holds!(
@@ -117,7 +117,39 @@ pub(super) const MODELS: &[Model] = &[
         "a region without a node that takes the cancel of the scope around it is cut short by \
          a cancel with grace"
     ),
+    holds!(
+        cancel_graceful_comes_before_a_limit,
+        Preemptions(2),
+        Preemptions(3),
+        "a limit that passes after a cancel with grace does not become the cause, also while \
+             another thread hands the cancel down"
+    ),
+    breaks!(
+        broken_cancel_graceful_limit_overtakes_it,
+        "deadline-overtakes-an-earlier-cancel" in cancel_graceful_comes_before_a_limit,
+        Preemptions(2),
+        "the cancel came first",
+        "a limit is acted on though an earlier cancel with grace is on its way to it"
+    ),
+    holds!(
+        cancel_graceful_shortest_grace_comes_down,
+        Preemptions(3),
+        Preemptions(4),
+        "of two cancels with grace that come to a node which a thread has marked ahead, the \
+             shorter grace comes to the regions below"
+    ),
+    breaks!(
+        broken_cancel_graceful_rest_with_another_grace,
+        "rest-is-done-with-another-grace" in cancel_graceful_shortest_grace_comes_down,
+        Preemptions(3),
+        "the shorter grace bounds the region",
+        "the cancel with the longer grace goes on with it below a node that was marked ahead with \
+         the shorter one"
+    ),
 ];
+
+/// Longer than a model runs.
+const LONG: Duration = Duration::from_secs(1 << 30);
 
 fn cancel(token: &CancelToken, reason: &str, grace: Grace) -> bool {
     token.node().cancel_sparing(
@@ -281,4 +313,48 @@ fn cancel_graceful_wakes_a_wait_outside_of_regions() {
         "the cause is not the first cancel"
     );
     canceller.join().unwrap();
+}
+
+fn cancel_graceful_comes_before_a_limit() {
+    must_see(["after the cancel", "before"]);
+    let token = CancelToken::new();
+    let between = token.child();
+    let canceller = thread::spawn({
+        let token = token.clone();
+        move || cancel(&token, "stop", Grace::Endless)
+    });
+
+    let mut is_seen = false;
+    let limited = between.run(|| {
+        is_seen = token.is_cancelled();
+        deadline(Instant::now(), || {
+            current_token(); // the limit has a token of its own from here on
+            checkpoint()
+        })
+    });
+    saw(if is_seen {
+        let cancelled = limited.expect_err("the cancel came first");
+        assert_eq!(cancelled.origin(), token.id(), "the cancel came first");
+        "after the cancel"
+    } else {
+        "before"
+    });
+    canceller.join().unwrap();
+}
+
+fn cancel_graceful_shortest_grace_comes_down() {
+    let (left, right) = (CancelToken::new(), CancelToken::new());
+    let both = CancelToken::linked([&left, &right]);
+    let region = Node::winding_down(both.node());
+    let shorter = Instant::now() + LONG;
+    both.cancel_at(shorter + LONG);
+
+    let cancellers = [(left, Grace::Until(shorter)), (right, Grace::Endless)]
+        .map(|(token, grace)| thread::spawn(move || cancel(&token, "stop", grace)));
+    both.is_cancelled();
+    for canceller in cancellers {
+        canceller.join().unwrap();
+    }
+    let end = region.effective_deadline();
+    assert_eq!(end, Some(shorter), "the shorter grace bounds the region");
 }

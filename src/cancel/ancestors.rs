@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::cause::Cancelled;
+use super::grace::Grace;
 use super::id::TokenId;
 use super::node::Node;
 
@@ -18,6 +19,25 @@ pub(crate) enum OwnedBy {
     Foreign,
 }
 
+/// The way from a node up to another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Passage {
+    Open,
+    /// It leads out of a region that winds down.
+    Spared,
+}
+
+impl Passage {
+    /// Returns the way to the parents of `node`, to which this way leads.
+    fn above(self, node: &Node) -> Passage {
+        if node.grace_end().is_some() {
+            Passage::Spared
+        } else {
+            self
+        }
+    }
+}
+
 impl Node {
     /// Returns this node and all nodes above it that it is not shielded from, the nearest first. A
     /// node that can be reached on several ways is returned once.
@@ -30,34 +50,72 @@ impl Node {
         }
     }
 
-    /// Returns the cancel of the nearest node above that is cancelled for good by a cancel that
-    /// `counts`, and the nodes of a way from it down to this one, the first one right below it.
+    /// Whether a cancel has been recorded in this node, or may be on its way to it from above:
+    /// [`way_below_a_cancel`](Self::way_below_a_cancel) knows for certain.
+    pub(super) fn is_below_a_cancel(self: &Arc<Self>) -> bool {
+        let mut nodes = self.and_ancestors();
+        let mut passage = Passage::Open;
+        while let Some(node) = nodes.next() {
+            if node.is_settled() || passage == Passage::Open && node.is_flagged() {
+                return true;
+            }
+
+            // So a check in a region that is spared finds nothing. Where the ways have forked,
+            // another one may be open.
+            if !nodes.have_forked() {
+                passage = passage.above(node);
+            }
+        }
+        false
+    }
+
+    /// Returns the cancel of the nearest node above from which a cancel that `counts` comes here,
+    /// with its grace, and the nodes of a way from there down to this one, the first one
+    /// right below it.
     pub(super) fn way_below_a_cancel(
         self: &Arc<Self>,
         counts: impl Fn(&Cancelled) -> bool,
-    ) -> Option<(Cancelled, Vec<&Arc<Node>>)> {
+    ) -> Option<(Cancelled, Grace, Vec<&Arc<Node>>)> {
         // Each node with the place of the node below, by which it was reached.
-        let mut reached = vec![(self, None)];
-        let mut seen = HashSet::from([self.id()]);
+        let mut reached = vec![(self, Passage::Open, None)];
+        let mut seen = HashSet::from([(self.id(), Passage::Open)]);
         let mut at = 0;
-        while let Some(&(node, below)) = reached.get(at) {
-            let settled = node.is_settled().then(|| node.recorded()).flatten();
-            if let Some(cancelled) = settled.filter(&counts) {
+        while let Some(&(node, passage, below)) = reached.get(at) {
+            let cancel = node.cancel_through(passage);
+            if let Some((cancelled, grace)) = cancel.filter(|(cancelled, _)| counts(cancelled)) {
                 let mut way = Vec::new();
                 let mut next = below;
                 while let Some(place) = next {
-                    let (node, below) = reached[place];
+                    let (node, _, below) = reached[place];
                     way.push(node);
                     next = below;
                 }
-                return Some((cancelled, way));
+                return Some((cancelled, grace, way));
             }
 
-            let parents = node.parents().filter(|parent| seen.insert(parent.id()));
-            reached.extend(parents.map(|parent| (parent, Some(at))));
+            let passage = passage.above(node);
+            let parents = node
+                .parents()
+                .filter(|parent| seen.insert((parent.id(), passage)));
+            reached.extend(parents.map(|parent| (parent, passage, Some(at))));
             at += 1;
         }
         None
+    }
+
+    /// Returns the cancel of this node, with its grace, if it goes on through `passage`.
+    ///
+    /// The clock does not matter: where a grace has passed, the cancel may have come down long ago,
+    /// and it is the region that ends then.
+    fn cancel_through(&self, passage: Passage) -> Option<(Cancelled, Grace)> {
+        if !self.is_flagged() {
+            return None;
+        }
+
+        let inner = self.inner.lock();
+        let grace = inner.grace;
+        let cancelled = inner.cancelled.clone()?;
+        (passage == Passage::Open || grace == Grace::Over).then_some((cancelled, grace))
     }
 
     /// Whether this is `other`, or a node below `other` that is not shielded from it. A cancel of
@@ -132,6 +190,11 @@ impl<'a> Ancestors<'a> {
             // Two ways can lead to one node only after a fork.
             self.seen.get_or_insert_default();
         }
+    }
+
+    /// Whether the nodes returned from now on need not be above all those before.
+    fn have_forked(&self) -> bool {
+        self.seen.is_some()
     }
 
     fn pop(&mut self) -> Option<&'a Arc<Node>> {

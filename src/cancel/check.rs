@@ -1,9 +1,7 @@
 //! Checks: whether a node, or the scope of this thread, is cancelled; and cancels by request.
 
-use std::collections::HashSet;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::cause::{CancelCause, Cancelled};
 use super::frames::{self, Frames, current, is_clear};
@@ -62,38 +60,10 @@ impl Node {
     /// found. A cancel that spares the region that this node is in is not on its way here.
     fn check_ancestors(self: &Arc<Self>) -> Result<(), Cancelled> {
         self.expire();
-        if !self.and_ancestors().any(|node| node.is_flagged()) {
-            return Ok(());
+        if self.and_ancestors().any(|node| node.is_flagged()) {
+            self.mark_way_ahead(|_| true);
         }
-
-        // Several ways may lead to one node.
-        let mut nodes = vec![(self.clone(), Passage::Open)];
-        let mut seen = HashSet::new();
-        while let Some((node, way)) = nodes.pop() {
-            if !seen.insert((node.id(), way)) {
-                continue;
-            }
-
-            if node.is_flagged() {
-                let inner = node.inner.lock();
-                let is_over = inner.grace.left_at(Instant::now()) == Grace::Over;
-                if let Some(cancelled) = inner
-                    .cancelled
-                    .clone()
-                    .filter(|_| way == Passage::Open || is_over)
-                {
-                    return Err(cancelled);
-                }
-            }
-
-            let way = if node.grace_end().is_some() {
-                Passage::Spared
-            } else {
-                way
-            };
-            nodes.extend(node.parents().map(|parent| (parent.clone(), way)));
-        }
-        Ok(())
+        self.recorded().map_or(Ok(()), Err)
     }
 
     /// Cancels the node with a cause of its own, if it is not cancelled yet. If it is, ends the
@@ -156,14 +126,6 @@ impl Node {
         }
         together.deliver();
     }
-}
-
-/// The way from a node up to another.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Passage {
-    Open,
-    /// It leads out of a region that winds down.
-    Spared,
 }
 
 /// Returns `Err` if the current scope is cancelled.

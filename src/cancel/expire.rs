@@ -41,12 +41,13 @@ impl Node {
 
             // The first of several deadlines is the cause of the cancel.
             for (at, due, node) in due {
-                // So is a cancel for good from above that came before the deadline, though another
-                // thread is still handing it down. A node that is cancelled has its cause.
+                // So is a cancel from above that came before the deadline, though another thread is
+                // still handing it down. A node that is cancelled has its cause, and the deadline
+                // only ends its grace.
                 //
                 // fault: deadline-overtakes-an-earlier-cancel
-                if !node.is_flagged() && due == Due::Deadline && node.mark_ahead_of(at) {
-                    continue;
+                if due == Due::Deadline && !node.is_flagged() {
+                    node.mark_ahead_of(at);
                 }
 
                 if let Some(delivery) = node.act_on(due, at) {
@@ -67,17 +68,14 @@ impl Node {
         let mut due = Vec::new();
         let mut lifted = false;
         for node in self.and_ancestors() {
-            let lifting = node
+            let over = node
                 .shield()
-                .filter(|shield| shield.is_over(now))
-                .and_then(|shield| {
-                    lifted |= shield.hides_until().is_some();
-                    node.lift_shield(shield)
-                });
-            // One that another thread lifts may now let a cancel in to a shield below it.
-            lifted |= lifting.is_some();
-            if let Some(delivery) = lifting {
-                delivery.deliver();
+                .filter(|shield| shield.hides_until().is_some_and(|until| until <= now));
+            if let Some(shield) = over {
+                lifted = true;
+                if let Some(delivery) = node.lift_shield(shield) {
+                    delivery.deliver();
+                }
             }
 
             let deadline = node
@@ -144,7 +142,7 @@ mod tests {
     use crate::cancel::deadline::encode;
     use crate::cancel::grace::Grace;
     use crate::cancel::mark::Route;
-    use crate::{CancelCause, CancelToken, Cancelled};
+    use crate::{CancelCause, CancelToken, Cancelled, TokenId};
 
     /// The deadlines by which a node and its child are cancelled, if both have passed when the
     /// child is looked at.
@@ -197,15 +195,29 @@ mod tests {
         delivery
     }
 
-    /// Goes on with a cancel of `outer` for good, from the node `below` it on.
-    fn hand_down(outer: &Arc<Node>, below: &Arc<Node>) {
+    /// Goes on with a cancel of `outer`, from the node `below` it on.
+    fn hand_down(outer: &Arc<Node>, below: &Arc<Node>, grace: Grace) {
         let cancelled = outer.recorded().expect("it was cancelled first");
-        let rest = below.spread(cancelled, Grace::Over, Route::Parent);
+        let rest = below.spread(cancelled, grace, Route::Parent);
         rest.expect("there is something left to do").deliver();
     }
 
+    /// Cancels `node`, sparing regions as `grace` says, by a thread that stops before it comes to
+    /// the nodes below.
+    fn cancelled_alone_by_request(node: &Arc<Node>, grace: Grace) -> Delivery {
+        let request = CancelCause::Requested { reason: None };
+        let cancelled = Cancelled::new(request, Location::caller(), node.id());
+        let mut delivery = Delivery::default();
+        assert!(delivery.mark(node.clone(), cancelled, grace, Route::Own));
+        delivery
+    }
+
+    fn origin(node: &Arc<Node>) -> Option<TokenId> {
+        node.recorded().map(|cancelled| cancelled.origin())
+    }
+
     #[test]
-    fn a_graceful_cancel_leaves_marks_ahead_to_the_cancel_for_good() {
+    fn a_graceful_cancel_does_the_rest_of_a_mark_ahead_for_good() {
         let outer = Node::root();
         let between = Node::child_of([&outer]);
         let node = Node::child_of([&between]);
@@ -218,10 +230,86 @@ mod tests {
         let cause = CancelCause::Requested { reason: None };
         let graceful = Cancelled::new(cause, Location::caller(), outer.id());
         let changed = node.spread(graceful, Grace::Endless, Route::Parent);
-        assert!(changed.is_none(), "the node is cancelled for good");
-        hand_down(&outer, &between);
+        changed.expect("the rest is left").deliver();
         assert!(region.is_flagged(), "nothing is spared below the deadline");
         assert_eq!(node.inner.lock().deliveries, 0);
+        hand_down(&outer, &between, Grace::Over);
+        assert!(between.is_settled() && between.inner.lock().deliveries == 0);
+    }
+
+    #[test]
+    fn the_rest_of_a_graceful_mark_ahead_is_done_with_the_shortest_grace() {
+        let far = Grace::Until(Instant::now() + Duration::from_secs(3_600));
+        for (first, second) in [
+            (far, Grace::Endless),
+            (Grace::Endless, far),
+            (far, Grace::Over),
+        ] {
+            let outer = Node::root();
+            let other = Node::root();
+            let between = Node::child_of([&outer]);
+            let node = Node::child_of([&between, &other]);
+            let below = Node::child_of([&node]);
+            let _halfway = cancelled_alone_by_request(&outer, first);
+            assert!(below.mark_ahead());
+
+            // From another node above, before the thread that cancelled first comes there.
+            other.cancel_sparing(
+                CancelCause::Requested { reason: None },
+                Location::caller(),
+                second,
+            );
+            hand_down(&outer, &between, first);
+            for node in [&node, &below] {
+                assert_eq!(origin(node), Some(outer.id()));
+                let inner = node.inner.lock();
+                assert_eq!((inner.grace, inner.deliveries), (first.min(second), 0));
+            }
+            assert_eq!(below.is_settled(), second == Grace::Over);
+        }
+    }
+
+    #[test]
+    fn a_cancel_of_a_node_that_was_marked_ahead_ends_its_grace() {
+        let outer = Node::root();
+        let node = Node::child_of([&outer]);
+        let below = Node::child_of([&node]);
+        let _halfway = cancelled_alone_by_request(&outer, Grace::Endless);
+        assert!(below.mark_ahead());
+        let request = CancelCause::Requested { reason: None };
+        assert!(!node.cancel(request, Location::caller()), "not the first");
+        hand_down(&outer, &node, Grace::Endless);
+        for node in [&node, &below] {
+            assert_eq!(origin(node), Some(outer.id()));
+            assert!(node.is_settled() && node.inner.lock().deliveries == 0);
+        }
+    }
+
+    #[test]
+    fn a_graceful_cancel_on_its_way_is_not_overtaken_by_an_inner_deadline() {
+        encode(Instant::now()); // the epoch
+        let before = Instant::now();
+        let outer = Node::root();
+        let between = Node::child_of([&outer]);
+        let region = Node::winding_down(&between);
+        let [earlier, later] = [(); 2].map(|()| Node::child_of([&between]));
+        let in_region = Node::child_of([&region]);
+        let _halfway = cancelled_alone_by_request(&outer, Grace::Endless);
+
+        for (node, passed, canceller) in [
+            (&earlier, before, &earlier),
+            (&later, Instant::now(), &outer),
+            // The cancel has not come there.
+            (&in_region, Instant::now(), &in_region),
+        ] {
+            node.set_deadline(passed, Location::caller());
+            assert_eq!(origin(node), Some(canceller.id()));
+            assert!(node.is_settled(), "its deadline spares nothing");
+        }
+
+        hand_down(&outer, &between, Grace::Endless);
+        assert!(!between.is_settled() && !region.is_cancelled());
+        assert_eq!(later.inner.lock().deliveries, 0);
     }
 
     #[test]
@@ -241,7 +329,7 @@ mod tests {
         assert!(!called.load(Relaxed), "it is the turn of the other thread");
         let weak = Arc::downgrade(&node);
         drop((token, node));
-        hand_down(&outer, &between);
+        hand_down(&outer, &between, Grace::Over);
         assert!(called.load(Relaxed));
         assert!(weak.upgrade().is_none(), "it keeps itself alive no longer");
     }
@@ -271,7 +359,7 @@ mod tests {
             [&lowest, &below, &between].map(|node| undelivered(node)),
             [1; 3]
         );
-        hand_down(&outer, &between);
+        hand_down(&outer, &between, Grace::Over);
         assert_eq!(
             [&lowest, &below, &between].map(|node| undelivered(node)),
             [0; 3]
@@ -281,13 +369,7 @@ mod tests {
     #[test]
     fn of_two_cancels_the_earlier_counts_while_another_thread_hands_it_down() {
         let by_deadline = |outer: &Arc<Node>| cancelled_alone(outer);
-        let by_request = |outer: &Arc<Node>| {
-            let request = CancelCause::Requested { reason: None };
-            let cancelled = Cancelled::new(request, Location::caller(), outer.id());
-            let mut delivery = Delivery::default();
-            assert!(delivery.mark(outer.clone(), cancelled, Grace::Over, Route::Own));
-            delivery
-        };
+        let by_request = |outer: &Arc<Node>| cancelled_alone_by_request(outer, Grace::Over);
 
         encode(Instant::now()); // the epoch
         for cancel in [&by_deadline as &dyn Fn(&Arc<Node>) -> Delivery, &by_request] {
@@ -343,6 +425,22 @@ mod tests {
             let lifted = hidden.shield().and_then(|shield| shield.lift());
             assert!(lifted.is_some(), "the other thread lists the node next");
             assert!(inner.is_cancelled(), "the time of the shield is up");
+        }
+    }
+
+    #[test]
+    fn an_outer_cancel_counts_below_a_shield_that_another_thread_has_marked() {
+        for grace in [Grace::Over, Grace::Endless] {
+            let outer = Node::root();
+            let request = CancelCause::Requested { reason: None };
+            outer.cancel_sparing(request, Location::caller(), grace);
+            let hidden = Node::shielded(outer.clone(), Instant::now());
+            let inner = Node::child_of([&hidden]);
+            assert!(hidden.shield().and_then(|shield| shield.lift()).is_some());
+            let cancelled = outer.recorded().expect("it was cancelled first");
+            let mut delivery = Delivery::default();
+            assert!(delivery.mark(hidden.clone(), cancelled, grace, Route::Parent));
+            assert!(inner.is_cancelled(), "the other thread comes here next");
         }
     }
 

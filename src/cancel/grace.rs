@@ -13,13 +13,3 @@ pub(crate) enum Grace {
     /// Until another cancel comes.
     Endless,
 }
-
-impl Grace {
-    /// Returns what is left of the grace at `now`.
-    pub(super) fn left_at(self, now: Instant) -> Grace {
-        match self {
-            Grace::Until(end) if end <= now => Grace::Over,
-            left => left,
-        }
-    }
-}

@@ -153,22 +153,12 @@ impl Node {
         (key, delivery)
     }
 
-    /// Lifts the shield of this node: the node becomes a child of the outer node. Returns the
-    /// delivery of a cancel of the outer node.
+    /// Lifts the shield of this node, unless another thread does: the node becomes a child of the
+    /// outer node. Returns the delivery of a cancel of the outer node.
     pub(super) fn lift_shield(self: &Arc<Self>, shield: &Shield) -> Option<Delivery> {
-        if let Some(outer) = shield.lift() {
-            return self.end_lifting(shield, outer);
-        }
-
-        // Another thread lifts it. The time is up for this thread too, which need not wait for a
-        // cancel that has come before: it hands that down itself. A node below, if that thread has
-        // marked this one and is on its way to it, is left to that thread.
-        //
-        // fault: shield-hides-while-it-is-lifted
-        let inner = shield.is_being_lifted_to()?.inner.lock();
-        let (cancelled, grace) = (inner.cancelled.clone()?, inner.grace);
-        drop(inner);
-        self.spread(cancelled, grace, Route::Parent)
+        // Where another thread lifts it, a look finds the outer node above this one already, and
+        // marks ahead what comes from there.
+        self.end_lifting(shield, shield.lift()?)
     }
 
     /// Makes this node a child of `outer`, from which its shield was lifted. Returns the delivery

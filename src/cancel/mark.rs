@@ -52,8 +52,8 @@ pub(crate) struct Delivery {
     unchanged: Vec<Arc<Node>>,
     #[cfg(feature = "crossbeam")]
     pub(super) closing: Vec<ClosedSender>,
-    /// The nodes that are still to be marked, each with the cancel of its parent.
-    below: VecDeque<(Arc<Node>, Cancelled)>,
+    /// The nodes that are still to be marked, each with the cancel of its parent and the grace.
+    below: VecDeque<(Arc<Node>, Cancelled, Grace)>,
 }
 
 impl Node {
@@ -76,8 +76,8 @@ impl Node {
         self.spread(cancelled, Grace::Over, Route::Parent)
     }
 
-    /// Marks the node ahead if a cancel for good is on its way to it, with the nodes on that way.
-    /// Returns true if the node is cancelled then.
+    /// Marks the node ahead if a cancel is on its way to it, with the nodes on that way. Returns
+    /// true if the node is cancelled then.
     ///
     /// For a thread that looks at the node, where the limit that has passed above was another
     /// thread's to act on. It neither waits for that thread nor delivers anything: callbacks would
@@ -91,14 +91,10 @@ impl Node {
         self.is_below_a_cancel() && self.mark_way_ahead(|cancelled| cancelled.since() <= instant)
     }
 
-    /// Whether this node, or a node above it, is cancelled for good.
-    fn is_below_a_cancel(self: &Arc<Self>) -> bool {
-        self.and_ancestors().any(|node| node.is_settled())
-    }
-
+    /// Does the work of [`mark_ahead`](Self::mark_ahead), for a cancel that `counts`.
     #[cold]
-    fn mark_way_ahead(self: &Arc<Self>, counts: impl Fn(&Cancelled) -> bool) -> bool {
-        let Some((mut cancelled, way)) = self.way_below_a_cancel(counts) else {
+    pub(super) fn mark_way_ahead(self: &Arc<Self>, counts: impl Fn(&Cancelled) -> bool) -> bool {
+        let Some((mut cancelled, mut grace, way)) = self.way_below_a_cancel(counts) else {
             return false;
         };
 
@@ -109,10 +105,11 @@ impl Node {
                 // It was cancelled with a grace that is over, or has been marked meanwhile. What
                 // comes to the nodes below is its first cancel, like in `shorten_grace`.
                 cancelled = first.clone();
+                grace = grace.min(inner.grace);
                 continue;
             }
 
-            node.record(&mut inner, &cancelled, Grace::Over);
+            node.record(&mut inner, &cancelled, grace);
             let marks = inner.slots.iter();
             let slots = marks.map(|(_, slot)| (slot.clone(), slot.mark())).collect();
             let node = node.clone();
@@ -136,6 +133,15 @@ impl Node {
         self.state.fetch_or(CANCELLED | spares, Ordering::Release);
     }
 
+    /// Shortens the grace of a cancelled node, or leaves it as long as it is.
+    fn set_grace(&self, inner: &mut NodeState, grace: Grace) {
+        inner.grace = grace;
+        if grace == Grace::Over {
+            // Relaxed: a thread that sees the node as settled does nothing.
+            self.state.fetch_and(!SPARES, Ordering::Relaxed);
+        }
+    }
+
     /// Marks the node and all below it. Returns none if that changed nothing.
     pub(super) fn spread(
         self: &Arc<Self>,
@@ -151,7 +157,7 @@ impl Node {
         // The children are marked with no lock held but the lock of each.
         //
         // fault: children-are-marked-under-the-lock
-        while let Some((child, cancelled)) = delivery.below.pop_front() {
+        while let Some((child, cancelled, grace)) = delivery.below.pop_front() {
             // fault: children-are-not-marked
             delivery.mark(child, cancelled, grace, Route::Parent);
         }
@@ -172,13 +178,16 @@ impl Delivery {
         let mut inner = node.inner.lock();
 
         if let Some(first) = inner.cancelled.clone() {
-            // Invariant 6: this thread does the rest. Any cancel for good from above may, since
-            // the next one finds nothing left to do. One with a grace would go on with its grace.
+            // Invariant 6: this thread does the rest. Any cancel from above may, since the next one
+            // finds nothing left to do but to shorten the grace.
             //
             // fault: marks-ahead-are-left
-            let does_the_rest = route == Route::Parent && grace == Grace::Over;
-            if let Some(ahead) = inner.ahead.take_if(|_| does_the_rest) {
-                self.go_on(&mut inner, &first);
+            if let Some(ahead) = inner.ahead.take_if(|_| route == Route::Parent) {
+                let shortest = grace.min(inner.grace);
+                node.set_grace(&mut inner, shortest);
+
+                // fault: rest-is-done-with-another-grace
+                self.go_on(&mut inner, &first, shortest);
                 drop(inner);
                 for (slot, marked) in ahead.slots {
                     self.keep(&node, slot, marked);
@@ -237,7 +246,7 @@ impl Delivery {
         grace: Grace,
     ) {
         node.record(&mut inner, cancelled, grace);
-        self.go_on(&mut inner, cancelled);
+        self.go_on(&mut inner, cancelled, grace);
 
         // fault: slots-are-marked-outside-the-lock
         inner
@@ -247,8 +256,8 @@ impl Delivery {
     }
 
     /// Takes what has to follow the mark of a node, besides its slots.
-    fn go_on(&mut self, inner: &mut NodeState, cancelled: &Cancelled) {
-        self.go_below(inner, cancelled);
+    fn go_on(&mut self, inner: &mut NodeState, cancelled: &Cancelled, grace: Grace) {
+        self.go_below(inner, cancelled, grace);
         self.waiting.extend(inner.waiting().cloned());
 
         #[cfg(feature = "crossbeam")]
@@ -265,21 +274,20 @@ impl Delivery {
         first: &Cancelled,
         grace: Grace,
     ) {
-        inner.grace = grace;
-        if grace == Grace::Over {
-            // Relaxed: a thread that sees the node as settled does nothing.
-            node.state.fetch_and(!SPARES, Ordering::Relaxed);
-        }
+        node.set_grace(inner, grace);
 
         // fault: end-of-grace-stays-above
-        self.go_below(inner, first);
+        self.go_below(inner, first, grace);
     }
 
     /// Has the children of a node marked. A child that comes later is handed the cancel by `adopt`
     /// (invariant 2).
-    fn go_below(&mut self, inner: &NodeState, cancelled: &Cancelled) {
-        self.below
-            .extend(inner.children().map(|child| (child, cancelled.clone())));
+    fn go_below(&mut self, inner: &NodeState, cancelled: &Cancelled, grace: Grace) {
+        self.below.extend(
+            inner
+                .children()
+                .map(|child| (child, cancelled.clone(), grace)),
+        );
     }
 
     /// Keeps a slot that was marked, to be woken or to have its hook run.

@@ -20,12 +20,12 @@
 //!    cancels that reach a node on different ways, or in another order than they began, have the
 //!    same effect.
 //! 6. A node may be marked ahead by a thread that looks at a node: it is wholly cancelled then, as
-//!    are the nodes on the way down to it. The thread that hands down a cancel for good from above
-//!    comes to the node later. It takes what was marked and does the rest in its own order, as if
-//!    it had marked the node itself. It comes for certain: a cancel for good spares nothing, a
-//!    thread that stops at a node that is cancelled for good leaves it to the one that cancelled
-//!    it, and no user code runs on a thread in the middle of its marks. Until then the node keeps
-//!    itself alive.
+//!    are the nodes on the way down to it. The first cancel that comes to the node from above later
+//!    takes what was marked and does the rest in its own order, as if it had marked the node
+//!    itself, with the shorter one of its grace and the node's. It comes for certain: no region on
+//!    the way is spared, a thread that stops at a cancelled node leaves it to the one that
+//!    cancelled it, and no user code runs on a thread in the middle of its marks. Until then the
+//!    node keeps itself alive.
 //!
 //! # Lock order
 //!
@@ -34,7 +34,8 @@
 //! winner of a race may be held outside it. Parents and children are never locked together.
 //!
 //! A cancel is not atomic across the tree: for a moment a parent is cancelled and its child is not
-//! yet. Where a deadline holds, a thread that looks at the child marks it ahead (`mark_ahead`).
+//! yet. Where a deadline holds, or a partner has gone, a thread that looks at the child marks it
+//! ahead (`mark_ahead`, `check_ancestors`).
 
 use std::fmt;
 use std::panic::RefUnwindSafe;
@@ -143,9 +144,7 @@ pub(super) struct Shield {
     outer: Arc<Node>,
     until: Instant,
     /// `HIDING`, or `LIFTING` once the time is up, until a thread has lifted the shield. Then it is
-    /// the place in the list of the outer node, or `UNLISTED`, and a cancel of the outer node that
-    /// came before has marked this node. A cancel that comes later needs no order: it comes after
-    /// the lifting, by the lock of the outer node.
+    /// the place in the list of the outer node, or `UNLISTED`.
     key: AtomicUsize,
 }
 
@@ -171,15 +170,6 @@ impl Shield {
         self.lifted().is_none().then_some(self.until)
     }
 
-    /// Whether the time is up at `now`, and the shield may not have been lifted.
-    pub(super) fn is_over(&self, now: Instant) -> bool {
-        // Acquire, like in `is_being_lifted_to`.
-        match self.key.load(Ordering::Acquire) {
-            HIDING => self.until <= now,
-            key => key == LIFTING,
-        }
-    }
-
     /// Begins to lift the shield. Returns the outer node if this call did; its child is not listed
     /// yet.
     pub(super) fn lift(&self) -> Option<&Arc<Node>> {
@@ -189,17 +179,10 @@ impl Shield {
             .then_some(&self.outer)
     }
 
-    /// Returns the outer node while a thread lifts the shield. Its cancel may not have come down.
-    pub(super) fn is_being_lifted_to(&self) -> Option<&Arc<Node>> {
-        // Acquire pairs with the release in `set_key`: if the shield has been lifted, this node has
-        // its marks.
-        (self.key.load(Ordering::Acquire) == LIFTING).then_some(&self.outer)
-    }
-
     /// Remembers where the outer node lists the child. The shield has been lifted.
     pub(super) fn set_key(&self, key: usize) {
-        // Release pairs with the acquire in `is_being_lifted_to`.
-        self.key.store(key, Ordering::Release);
+        // Relaxed: read by the drop of the node only, which comes after all that its users did.
+        self.key.store(key, Ordering::Relaxed);
     }
 
     fn into_parent(self) -> Parent {
