@@ -1,10 +1,11 @@
-//! Pipes where the system refuses what a wait asks of it: as an old one, one without a descriptor
-//! or memory left, or a filter of system calls does. A filter holds for one thread and for those
-//! that it starts.
+//! Waits where the system refuses what they ask of it: as an old one, one without a descriptor or
+//! memory left, or a filter of system calls does. A filter holds for one thread and for those that
+//! it starts.
 #![cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64"),
-    feature = "io"
+    feature = "net",
+    feature = "process"
 ))]
 
 #[path = "support/blocked.rs"]
@@ -19,6 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use blocked::{cancelled_while_blocked, the_cancel, when_blocked};
 use descriptors::terminal;
@@ -35,6 +37,8 @@ use seccompiler::{
 use support::{Gate, alone, watch};
 use taskgroup::CancelToken;
 use taskgroup::io::{Cancellable, lock_file, pipe, stdin};
+use taskgroup::net::TcpListener;
+use taskgroup::process::{Command, Stdio};
 
 #[cfg(target_arch = "x86_64")]
 const POLLS: &[i64] = &[SYS_ppoll, nix::libc::SYS_poll];
@@ -89,6 +93,36 @@ fn a_read_waits_and_is_cancelled() {
     writer.write_all(b"y").unwrap();
     assert_eq!(reader.read(&mut byte).unwrap(), 1);
     assert_eq!(byte, *b"y", "the cancelled read has taken nothing");
+}
+
+/// A wait of an accept takes the connection that comes, and a cancel ends the next.
+fn an_accept_waits_and_is_cancelled() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let accepted = thread::scope(|threads| {
+        let accepting = when_blocked(threads, || CancelToken::new().run(|| listener.accept()));
+        std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        accepting.join().unwrap()
+    });
+    assert!(accepted.is_ok());
+    the_cancel(cancelled_while_blocked(|| listener.accept()));
+}
+
+/// A wait for a child sees its end, and a cancel ends the next.
+fn a_wait_for_a_child_waits_and_is_cancelled() {
+    let mut cat = Command::new("cat");
+    let cat = cat.stdin(Stdio::piped());
+    let mut child = cat.spawn().unwrap();
+    let stdin = child.stdin.take();
+    let status = thread::scope(|threads| {
+        let waiting = when_blocked(threads, || CancelToken::new().run(|| child.wait()));
+        drop(stdin);
+        waiting.join().unwrap()
+    });
+    assert!(status.unwrap().success());
+
+    let mut child = cat.spawn().unwrap();
+    let _stdin = child.stdin.take();
+    the_cancel(cancelled_while_blocked(|| child.wait()));
 }
 
 /// The flag of a call that must not block is unknown to some systems and emulations of one, and
@@ -187,8 +221,29 @@ fn a_cancel_ends_a_wait_for_which_the_system_makes_no_waker() {
             assert_eq!(made.err(), Some(answer));
 
             a_read_waits_and_is_cancelled();
+            an_accept_waits_and_is_cancelled();
+            a_wait_for_a_child_waits_and_is_cancelled();
+
+            // A busy machine may hold any of them up, but not each.
+            let is_short = |_| time_to_end() < Duration::from_millis(20);
+            assert!((0..20).any(is_short));
         });
     }
+}
+
+/// Returns how long after its cancel a blocked read ends.
+fn time_to_end() -> Duration {
+    let (mut reader, _writer) = pipe().unwrap();
+    let token = CancelToken::new();
+    thread::scope(|threads| {
+        let read = || (token.run(|| reader.read(&mut [0])), Instant::now());
+        let reading = when_blocked(threads, read);
+        let cancelled = Instant::now();
+        token.cancel();
+        let (read, ended) = reading.join().unwrap();
+        the_cancel(read);
+        ended - cancelled
+    })
 }
 
 /// A thread that cannot poll tries its call again and again, and sleeps in between: the test sees

@@ -174,13 +174,12 @@ fn a_rate_bounds_many_threads() -> anyhow::Result<()> {
     let _watch = watch();
     const BURST: u32 = 10;
     const THREADS: u32 = 16;
-    /// More than the burst, so that most of them come at the rate.
-    const PERMITS: u32 = 500;
     let per = Duration::from_millis(1);
     let limiter = RateLimiter::new(per, NonZeroU32::MIN).burst(number(BURST));
     let admitted = AtomicU32::new(0);
     let begun = Instant::now();
     let token = CancelToken::new();
+    token.cancel_after(Duration::from_secs(2));
 
     // Some give up again and again, so that their places change hands.
     TaskGroup::scope(|g| {
@@ -192,10 +191,8 @@ fn a_rate_bounds_many_threads() -> anyhow::Result<()> {
                     if n % 4 == 0 {
                         patience.cancel_after(per * n / 2);
                     }
-                    if patience.run(|| limiter.acquire()).is_ok()
-                        && admitted.fetch_add(1, Ordering::SeqCst) + 1 == PERMITS
-                    {
-                        token.cancel();
+                    if patience.run(|| limiter.acquire()).is_ok() {
+                        admitted.fetch_add(1, Ordering::SeqCst);
                     }
                 }
                 Ok(())
@@ -211,7 +208,7 @@ fn a_rate_bounds_many_threads() -> anyhow::Result<()> {
         u128::from(admitted) <= most,
         "{admitted} in {passed:?}, where at most {most} may be"
     );
-    assert!(admitted >= PERMITS, "{admitted} permits");
+    assert!(admitted > 2 * BURST, "{admitted}: none came at the rate");
     Ok(())
 }
 

@@ -95,14 +95,17 @@ fn a_descriptor_that_cannot_be_polled_is_refused() {
     let mut wrong = io::PipeWriter::from(OwnedFd::from(reader));
     assert!(wrong.write(b"x").is_err());
 
-    // Also of a terminal, which is polled before each call.
+    // Also of a terminal, which is polled before each call. The poll of one that is open for its
+    // path alone says `POLLNVAL`.
     let (_program, user) = terminal();
-    let path = rustix::pty::ptsname(&user, Vec::new()).unwrap();
-    let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let output = rustix::fs::open(path, flags, Mode::empty()).unwrap();
-    let error = io::PipeReader::from(output).read(&mut [0; 4]).unwrap_err();
-    let number = rustix::io::Errno::from_io_error(&error);
-    assert_eq!(number, Some(rustix::io::Errno::BADF));
+    for access in [OFlags::WRONLY, OFlags::PATH] {
+        let path = rustix::pty::ptsname(&user, Vec::new()).unwrap();
+        let flags = access | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let wrong = rustix::fs::open(path, flags, Mode::empty()).unwrap();
+        let error = io::PipeReader::from(wrong).read(&mut [0; 4]).unwrap_err();
+        let number = rustix::io::Errno::from_io_error(&error);
+        assert_eq!(number, Some(rustix::io::Errno::BADF));
+    }
 }
 
 /// Says that it would block, of a descriptor that is always ready.

@@ -1,18 +1,21 @@
 //! The threads of the crate leave when they have had nothing to do for ten seconds, and come again.
 
+use std::io::Write;
 use std::sync::{Arc, Barrier};
 use std::{fs, thread};
 
 use taskgroup::TaskGroup;
 use taskgroup::deadlock::{self, DeadlockPolicy};
+use taskgroup::process::{Command, Stdio};
 use taskgroup::sync::Mutex;
 
-use crate::children::{LONG, SHORT, has_children, ready, sh};
+use crate::children::{LONG, SHORT, has_children, line, ready, sh};
 use crate::deadlocks::cross;
 use crate::support::{Gate, alone, until, watch};
 
 trials![
     the_threads_of_the_crate_leave_when_they_are_idle,
+    a_child_outlives_the_worker_that_started_it,
     a_search_that_has_ended_begins_again_with_the_next_wait,
 ];
 
@@ -93,6 +96,26 @@ fn the_threads_of_the_crate_leave_when_they_are_idle() {
             until_left(&["taskgroup-cance"]);
             cancel_by_tokio();
         }
+    });
+}
+
+fn a_child_outlives_the_worker_that_started_it() {
+    alone("a_child_outlives_the_worker_that_started_it", || {
+        let _watch = watch();
+        let mut cat = Command::new("cat");
+        let cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let child = TaskGroup::scope(|g| {
+            let starting = g.spawn(|| Ok(cat.spawn()?));
+            // A join could run it on this thread.
+            until(|| starting.is_finished());
+            Ok(starting.join()?)
+        });
+        let mut child = child.unwrap();
+        assert!(are_there(&["taskgroup"]));
+        until_left(&["taskgroup"]);
+        child.stdin.as_mut().unwrap().write_all(b"alive\n").unwrap();
+        assert_eq!(line(child.stdout.as_mut().unwrap()), "alive");
+        assert!(child.wait().unwrap().success());
     });
 }
 

@@ -51,17 +51,23 @@ async fn begun_without_end() -> SpawnBlocking<()> {
 /// The cancel of many blocked threads takes milliseconds, which a runtime must not wait for.
 #[test]
 fn a_thousand_blocked_threads_do_not_hold_the_runtime_up() {
-    const THREADS: usize = 1_000;
     let _watch = watch();
+    // A busy machine may hold any of them up, but not each.
+    let is_short = |_| held_by_a_cancel_of(1_000) < Duration::from_millis(1);
+    assert!((0..20).any(is_short));
+}
+
+/// Returns how long a runtime is held by the cancel of so many blocked threads.
+fn held_by_a_cancel_of(blocked: usize) -> Duration {
     let (theirs, all) = (CancellationToken::new(), Event::new());
     let (ours, _link) = token_from(&theirs);
-    let (ready, woken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let ready = AtomicUsize::new(0);
     // The thread that delivers the cancel does not end before the runtime has gone on.
     let go_on = Arc::new(Gate::default());
     let gate = go_on.clone();
     ours.on_cancel(move || gate.wait()).forget();
     thread::scope(|threads| {
-        for _ in 0..THREADS {
+        for _ in 0..blocked {
             let spawned = thread::Builder::new()
                 .stack_size(64 << 10)
                 .spawn_scoped(threads, || {
@@ -69,22 +75,20 @@ fn a_thousand_blocked_threads_do_not_hold_the_runtime_up() {
                         ready.fetch_add(1, SeqCst);
                         assert!(all.wait().is_err());
                     });
-                    woken.fetch_add(1, SeqCst);
                 });
-            spawned.expect("a thousand threads are allowed");
+            spawned.expect("so many threads are allowed");
         }
-        until(|| ready.load(SeqCst) == THREADS);
-        one_thread().block_on(async {
+        until(|| ready.load(SeqCst) == blocked);
+        let held = one_thread().block_on(async {
             let started = Instant::now();
             theirs.cancel();
             let held = started.elapsed();
             go_on.open();
-            println!("held for {held:?}");
-            // It is less than a millisecond, except on a machine where this thread did not run.
-            assert!(held < Duration::from_secs(5), "{held:?}");
+            held
         });
-    });
-    assert_eq!(woken.load(SeqCst), THREADS);
+        println!("held for {held:?}");
+        held
+    })
 }
 
 /// Returns how many threads this process has.
