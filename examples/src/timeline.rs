@@ -427,7 +427,14 @@ impl Timeline {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(unix)]
+    use std::os::unix::thread::JoinHandleExt;
+
     use taskgroup::TaskGroup;
+    #[cfg(unix)]
+    use tracing::Dispatch;
+    #[cfg(unix)]
+    use tracing::dispatcher;
     use tracing::subscriber::with_default;
     use tracing_subscriber::layer::SubscriberExt;
 
@@ -443,6 +450,27 @@ mod tests {
             Ok(())
         });
         scope.expect("no task fails");
+    }
+
+    /// A system gives the handle of a thread that has ended to a new one.
+    #[cfg(unix)]
+    #[test]
+    fn a_thread_with_the_handle_of_one_that_has_ended_has_a_lane_of_its_own() {
+        let (recorder, recording) = Recorder::start().expect("there is a thread left");
+        let dispatch = Dispatch::new(tracing_subscriber::registry().with(recording));
+        let (mut handles, mut threads) = (HashSet::new(), 0);
+        let mut is_new = true;
+        while is_new {
+            let dispatch = dispatch.clone();
+            let opens = || TaskGroup::scope(|_| Ok(()));
+            let thread = thread::spawn(move || dispatcher::with_default(&dispatch, opens));
+            is_new = handles.insert(thread.as_pthread_t());
+            let ended = thread.join().expect("it does not panic");
+            ended.expect("there is no task");
+            threads += 1;
+        }
+        let timeline = recorder.finish().expect("no snapshot fails");
+        assert_eq!(timeline.size(), (threads, 0));
     }
 
     #[test]

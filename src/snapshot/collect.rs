@@ -202,11 +202,15 @@ fn described(groups: &ReadGroups<'_>, first: usize) -> Vec<NumberedGroup> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::any::Any;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
 
+    use super::super::{LARGEST_LISTING, Place};
     use super::*;
+    use crate::lanes::{Describe, Listed};
 
     #[test]
     fn the_name_of_a_later_thread_of_a_lane_is_not_that_of_the_earlier() {
@@ -251,6 +255,74 @@ mod tests {
             numbers.sort_unstable();
             numbers.dedup();
             assert_eq!(numbers.len(), ALL);
+        });
+    }
+
+    const TASKS: usize = 10_000;
+    const PIECES: usize = TASKS.div_ceil(LARGEST_LISTING);
+
+    /// A group on a lane, with a long queue. A group inside of it ends after each piece.
+    struct Crowded {
+        lane: &'static Lane,
+        read: AtomicUsize,
+        ends: mpsc::Sender<()>,
+    }
+
+    impl Describe for Crowded {
+        fn describe(&self, into: &mut dyn Any) {
+            let Some(queue) = into.downcast_mut::<QueueWalk>() else {
+                return;
+            };
+            let read = self.read.fetch_add(1, Relaxed);
+            let inside = self.lane.with_groups(|groups| groups.iter().count() - 1);
+            assert_eq!(
+                inside,
+                Ok(PIECES - read),
+                "no group ends between two pieces"
+            );
+            queue.go_on(Place::default(), queue.piece());
+
+            // Until the thread of the lane has come to wait for this reader.
+            self.ends.send(()).expect("the thread is there");
+            while self.lane.with_groups(|_| ()).is_ok() {
+                thread::yield_now();
+            }
+        }
+    }
+
+    /// A group of which nothing is shown.
+    struct Plain(#[allow(dead_code, reason = "its place tells it from others")] u8);
+
+    impl Describe for Plain {
+        fn describe(&self, _: &mut dyn Any) {}
+    }
+
+    #[test]
+    fn a_scope_ends_between_two_pieces_of_a_long_queue() {
+        let (ends, to_end) = mpsc::channel();
+        let (shows, shown) = mpsc::channel();
+        thread::scope(|threads| {
+            threads.spawn(move || {
+                let lane = lanes::mine().expect("the thread is not in a late destructor");
+                let read = AtomicUsize::new(0);
+                let _crowded = Listed::new(0, Arc::new(Crowded { lane, read, ends }));
+                let inside =
+                    (1..=PIECES).map(|number| Listed::new(number as u64, Arc::new(Plain(0))));
+                let mut inside: Vec<_> = inside.collect();
+                shows.send(lane).expect("the test waits");
+                while !inside.is_empty() {
+                    let piece = to_end.recv_timeout(Duration::from_secs(60));
+                    piece.expect("a piece is read");
+                    inside.pop();
+                }
+            });
+
+            let lane = shown.recv().expect("the thread has a lane");
+            let mut queue = QueueWalk::default();
+            queue.start(TASKS);
+            // It gives up where a scope takes long to end.
+            while walk(lane, 0, &mut queue).is_err() {}
+            assert!(!queue.is_unfinished());
         });
     }
 

@@ -9,6 +9,7 @@ mod snapshots;
 mod support;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -279,6 +280,40 @@ fn queued_tasks_and_those_in_the_batch_of_a_worker_are_listed_once() {
             })
             .expect("no task fails");
     });
+}
+
+/// Calls the function for each part of a text.
+struct EachPart<F>(F);
+
+impl<F: FnMut()> fmt::Write for EachPart<F> {
+    fn write_str(&mut self, _: &str) -> fmt::Result {
+        (self.0)();
+        Ok(())
+    }
+}
+
+#[test]
+fn ten_thousand_tasks_go_on_while_they_are_drawn() {
+    let _watch = watch();
+    let event = Event::new();
+    let drawn = TaskGroup::builder().limit(1).scope(|g| {
+        let first = g.spawn(|| Ok(event.wait()?));
+        task_in(TaskState::Waiting, first.id());
+        (0..10_000).for_each(|_| drop(g.spawn(|| Ok(()))));
+
+        let (seen, mut parts) = (snapshot(), 0);
+        let go_on = || {
+            parts += 1;
+            drop(g.spawn(|| Ok(())));
+            let ended =
+                TaskGroup::scope(|g| Ok(g.task().name("inside").spawn(|| Ok(())).join()?));
+            ended.expect("no task fails");
+        };
+        write!(EachPart(go_on), "{seen}")?;
+        event.set();
+        Ok::<_, anyhow::Error>(parts)
+    });
+    assert!(drawn.expect("no task fails") > 0);
 }
 
 #[test]

@@ -10,10 +10,11 @@ use std::thread::{self, ThreadId};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 use tracing_core::span::Current;
 
-/// The kinds of calls of a subscriber.
+/// The kinds of calls of a subscriber: those that tell it something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Call {
     New,
@@ -22,6 +23,17 @@ pub(crate) enum Call {
     Record,
     Close,
     Event,
+}
+
+/// The other calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Query {
+    Register,
+    Enabled,
+    EventEnabled,
+    Current,
+    Clone,
+    Follows,
 }
 
 pub(crate) type Fields = BTreeMap<String, String>;
@@ -77,12 +89,14 @@ struct Seen {
 pub(crate) struct Recording(Arc<Mutex<Seen>>);
 
 type OnCall = Box<dyn Fn(Call, &'static Metadata<'static>) + Send + Sync>;
+type OnQuery = Box<dyn Fn(Query) + Send + Sync>;
 
-/// The subscriber. It calls `on_call` first, with no lock held.
+/// The subscriber. It calls `on_call` or `on_query` first, with no lock held.
 pub(crate) struct Recorder {
     level: Level,
     recording: Recording,
     on_call: OnCall,
+    on_query: OnQuery,
 }
 
 impl Recorder {
@@ -95,11 +109,23 @@ impl Recorder {
         level: Level,
         on_call: impl Fn(Call, &'static Metadata<'static>) + Send + Sync + 'static,
     ) -> (Dispatch, Recording) {
+        Self::dispatching(level, Box::new(on_call), Box::new(|_| ()))
+    }
+
+    pub(crate) fn querying(
+        level: Level,
+        on_query: impl Fn(Query) + Send + Sync + 'static,
+    ) -> (Dispatch, Recording) {
+        Self::dispatching(level, Box::new(|_, _| ()), Box::new(on_query))
+    }
+
+    fn dispatching(level: Level, on_call: OnCall, on_query: OnQuery) -> (Dispatch, Recording) {
         let recording = Recording::default();
         let recorder = Recorder {
             level,
             recording: recording.clone(),
-            on_call: Box::new(on_call),
+            on_call,
+            on_query,
         };
         (Dispatch::new(recorder), recording)
     }
@@ -219,8 +245,20 @@ impl Visit for Reads<'_> {
 }
 
 impl Subscriber for Recorder {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        (self.on_query)(Query::Register);
+        // `enabled` decides each time.
+        Interest::sometimes()
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        (self.on_query)(Query::Enabled);
         *metadata.level() <= self.level
+    }
+
+    fn event_enabled(&self, _: &Event<'_>) -> bool {
+        (self.on_query)(Query::EventEnabled);
+        true
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -258,6 +296,7 @@ impl Subscriber for Recorder {
     }
 
     fn record_follows_from(&self, span: &Id, follows: &Id) {
+        (self.on_query)(Query::Follows);
         let mut seen = self.recording.seen();
         assert!(!seen.spans[index(follows)].is_closed(), "it is closed");
         seen.spans[index(span)].follows.push(index(follows));
@@ -307,6 +346,7 @@ impl Subscriber for Recorder {
     }
 
     fn clone_span(&self, span: &Id) -> Id {
+        (self.on_query)(Query::Clone);
         self.recording.seen().spans[index(span)].references += 1;
         span.clone()
     }
@@ -317,6 +357,7 @@ impl Subscriber for Recorder {
     }
 
     fn current_span(&self) -> Current {
+        (self.on_query)(Query::Current);
         let mut seen = self.recording.seen();
         match seen.stack().last().copied() {
             Some(index) => Current::new(id(index), seen.spans[index].metadata),

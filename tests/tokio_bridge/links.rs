@@ -1,16 +1,18 @@
 //! Links between tokens of tokio and of this crate.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use taskgroup::tokio_bridge::{token_from, token_into};
-use taskgroup::{CancelToken, TaskGroup};
+use taskgroup::{CancelToken, ScopedValue, TaskGroup};
 use tokio_util::sync::CancellationToken;
 
 use super::one_thread;
-use crate::support::{Drops, blocked, until, watch};
+use crate::support::{
+    Drops, LONG, assert_passed, blocked, is_child, run_in_child_without_threads, until, watch,
+};
 
 #[test]
 fn a_cancel_of_tokio_reaches_a_scope_outside_any_runtime() {
@@ -98,6 +100,25 @@ fn a_failed_group_wakes_futures() {
             .to_string()
             .contains("the disk is full")
     );
+}
+
+/// On the thread that delivers the cancel and, without threads, on the one that cancels.
+#[test]
+fn a_callback_sees_no_scoped_value_of_the_thread_that_cancels() {
+    const TEST: &str = "a_callback_sees_no_scoped_value_of_the_thread_that_cancels";
+    static NAME: ScopedValue<&str> = ScopedValue::new();
+    let theirs = CancellationToken::new();
+    let (ours, _link) = token_from(&theirs);
+    let (calls, called) = mpsc::channel();
+    let call = move || calls.send((NAME.cloned(), thread::current().id())).unwrap();
+    ours.on_cancel(call).forget();
+    NAME.with(&"caller", || theirs.cancel());
+    let is_here = |thread| thread == thread::current().id();
+    let (seen, thread) = called.recv_timeout(LONG).unwrap();
+    assert_eq!((seen, is_here(thread)), (None, is_child()));
+    if !is_child() {
+        assert_passed(&run_in_child_without_threads(TEST));
+    }
 }
 
 #[test]

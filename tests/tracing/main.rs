@@ -11,12 +11,12 @@ mod support;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use recorder::{Call, Recorder, SpanSeen};
-use support::{Gate, blocked, watch};
+use recorder::{Call, Query, Recorder, SpanSeen};
+use support::{Gate, alone, blocked, watch};
 use taskgroup::{GroupError, OnFailure, TaskGroup, TaskSnapshot, TaskStatus, channel, snapshot};
 use tracing::dispatcher::{set_default, with_default};
 use tracing::{Dispatch, Level, info, info_span};
@@ -193,6 +193,44 @@ fn a_subscriber_that_panics_changes_nothing() {
         assert_eq!(seen, expected, "{hostile:?}");
         assert!(calls.load(SeqCst) > 0, "{hostile:?} is never called");
     }
+}
+
+#[test]
+fn a_subscriber_that_panics_at_a_query_changes_nothing() {
+    const NAME: &str = "a_subscriber_that_panics_at_a_query_changes_nothing";
+    // Of each new place of a span or event, all subscribers of the process are asked.
+    alone(NAME, || {
+        let ends = || (every_kind_of_end(), taskgroup::abandon(|| 1).ok());
+        let expected = with_default(&Dispatch::none(), ends);
+        for hostile in [
+            Query::Register,
+            Query::Enabled,
+            Query::EventEnabled,
+            Query::Current,
+            Query::Clone,
+            Query::Follows,
+        ] {
+            let state = Arc::new((AtomicBool::new(false), AtomicUsize::new(0)));
+            let theirs = state.clone();
+            let (dispatch, _) = Recorder::querying(Level::TRACE, move |query| {
+                let (is_on, calls) = &*theirs;
+                if query == hostile && is_on.load(SeqCst) {
+                    calls.fetch_add(1, SeqCst);
+                    panic!("the subscriber panics at {query:?}");
+                }
+            });
+            let (is_on, calls) = &*state;
+            let seen = with_default(&dispatch, || {
+                let _callers = info_span!("caller").entered();
+                is_on.store(true, SeqCst);
+                ends()
+            });
+            // A thread that ends may keep the subscriber, which is then asked for the next one too.
+            is_on.store(false, SeqCst);
+            assert_eq!(seen, expected, "{hostile:?}");
+            assert!(calls.load(SeqCst) > 0, "{hostile:?} is never called");
+        }
+    });
 }
 
 #[test]
