@@ -233,8 +233,9 @@ impl LatencyHistogram {
     /// Returns the buckets that are not empty, from the shortest times to the longest: the end of
     /// each, which its times do not exceed, and the number of tasks in it.
     ///
-    /// The counts of a bucket never fall, so an exporter may report the difference to what it read
-    /// before.
+    /// The end of a bucket is always the same, and its count never falls. So an exporter may report
+    /// the difference to what it read before. The last bucket is for all times from about 70
+    /// minutes on, and ends at [`Duration::MAX`].
     ///
     /// ```
     /// let latency = taskgroup::stats().cancel_latency;
@@ -246,8 +247,9 @@ impl LatencyHistogram {
         counts
             .filter(|(_, tasks)| *tasks > 0)
             .map(|(bucket, tasks)| {
-                // The last bucket has no end but the longest time.
-                let end = end_of(bucket).map_or(self.longest, Duration::from_nanos);
+                // Not the longest time for the last bucket: it changes, and an exporter that knows
+                // the buckets by their ends would take that for another bucket.
+                let end = end_of(bucket).map_or(Duration::MAX, Duration::from_nanos);
                 (end, tasks)
             })
     }
@@ -319,6 +321,20 @@ mod tests {
         recorder.record(Duration::from_secs(100_000));
         let longest = recorder.read().quantile(1.0).unwrap();
         assert_eq!(longest, Duration::from_secs(100_000));
+    }
+
+    /// Also that of the last, whose longest time grows.
+    #[test]
+    fn the_end_of_a_bucket_is_always_the_same() {
+        let recorder = LatencyRecorder::new();
+        let mut ends = Vec::new();
+        for seconds in [100_000, 200_000] {
+            recorder.record(Duration::from_secs(seconds));
+            let read = recorder.read();
+            ends.extend(read.buckets().map(|(end, _)| end));
+            assert_eq!(read.quantile(1.0), Some(Duration::from_secs(seconds)));
+        }
+        assert_eq!(ends, [Duration::MAX; 2]);
     }
 
     #[test]

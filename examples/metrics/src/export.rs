@@ -102,9 +102,12 @@ impl Exporter {
 
         // Registered, so that it is on the page before the first cancel.
         let latency = histogram!(name("cancel_latency_seconds"));
+        let longest = numbers.cancel_latency.longest();
         for (end, tasks) in numbers.cancel_latency.buckets() {
             let exported = self.exported.entry(end).or_default();
-            latency.record_many(end.as_secs_f64(), (tasks - *exported) as usize);
+            // The last bucket has no end that is a time.
+            let time = end.min(longest).as_secs_f64();
+            latency.record_many(time, (tasks - *exported) as usize);
             *exported = tasks;
         }
     }

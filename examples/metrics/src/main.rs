@@ -16,19 +16,25 @@ mod export;
 mod serve;
 
 use std::fs::{self, File};
+use std::io::{Write, stdout};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use sha2::{Digest, Sha256};
 use taskgroup::net::TcpListener;
-use taskgroup::{TaskGroup, io};
+use taskgroup::sync::Mutex;
+use taskgroup::{TaskGroup, io, timeout};
 
 use crate::export::{Exporter, LATENCIES};
 
 /// How many files are read at once.
 const AT_ONCE: usize = 4;
+
+/// How long the reader of the output has to take the last line.
+const MOMENT: Duration = Duration::from_secs(1);
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
@@ -45,12 +51,15 @@ fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(&*address)?;
     println!("listening on {}", listener.local_addr()?);
 
+    // A reader that does not read holds up a `println!`, and no cancel would end that.
+    let output = File::from(stdout().as_fd().try_clone_to_owned()?);
+    let output = &Mutex::new(io::Cancellable::new(output)?);
     let last = Mutex::new(None);
     let scope = TaskGroup::builder().name("checksums").limit(AT_ONCE);
     scope.scope(|g| {
         // All tasks have ended here.
         g.on_release(|| {
-            *last.lock().unwrap() = Some(g.stats().cancel_latency);
+            *last.lock_uncancellable() = Some(g.stats().cancel_latency);
             Ok(())
         });
 
@@ -68,8 +77,7 @@ fn main() -> anyhow::Result<()> {
             // The failure of one file is counted and printed, and the others go on.
             drop(g.spawn_isolated(move || {
                 let sum = checksum(&path).inspect_err(|error| eprintln!("{error:#}"))?;
-                println!("{sum}  {}", path.display());
-                Ok(())
+                Ok(writeln!(output.lock()?, "{sum}  {}", path.display())?)
             }));
         }
         signal.wait()?;
@@ -77,12 +85,12 @@ fn main() -> anyhow::Result<()> {
         Ok(())
     })?;
 
-    let latency = last.into_inner().unwrap().unwrap_or_default();
-    println!(
-        "cancelled: {}, the longest for {:?}",
-        latency.count(),
-        latency.longest()
-    );
+    let latency = last.into_inner().unwrap_or_default();
+    let (count, longest) = (latency.count(), latency.longest());
+    timeout(MOMENT, || {
+        let mut output = output.lock()?;
+        writeln!(output, "cancelled: {count}, the longest for {longest:?}")
+    })?;
     Ok(())
 }
 

@@ -3,10 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,7 +23,7 @@ const FILES: usize = 30;
 /// The program at work. Killed if the test fails.
 struct Program {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    stdout: BufReader<UnixStream>,
     address: String,
 }
 
@@ -32,14 +36,20 @@ impl Drop for Program {
 }
 
 impl Program {
-    fn start(folder: &std::path::Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_taskgroup-metrics"))
+    fn start(folder: &Path) -> Self {
+        let (stdout, reader) = UnixStream::pair().unwrap();
+        Self::start_into(folder, stdout, reader)
+    }
+
+    /// Starts it with this stdout, which has this other end.
+    fn start_into(folder: &Path, stdout: UnixStream, reader: UnixStream) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_taskgroup-metrics"))
             .arg(folder)
-            .stdout(Stdio::piped())
+            .stdout(OwnedFd::from(stdout))
             .stderr(Stdio::null())
             .spawn()
             .expect("it starts");
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut stdout = BufReader::new(reader);
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").unwrap();
@@ -116,7 +126,7 @@ fn the_page_has_the_tasks_of_the_group_and_of_the_process() {
     // A file that cannot be read.
     symlink("/nothing/is/here", folder.path().join("gone")).unwrap();
     let program = Program::start(folder.path());
-    scrape_until_all_have_ended(&program);
+    scrape_until_ended(&program, FILES as f64 + 1.0);
 
     let page = program.scrape();
     assert_eq!(page.ended("checksums", "finished"), FILES as f64);
@@ -133,8 +143,9 @@ fn the_page_has_the_tasks_of_the_group_and_of_the_process() {
     end_by_signal(program);
 }
 
-/// Scrapes the page until all files have been read. No counter falls from one scrape to the next.
-fn scrape_until_all_have_ended(program: &Program) {
+/// Scrapes the page until so many files have been read. No counter falls from one scrape to the
+/// next.
+fn scrape_until_ended(program: &Program, files: f64) {
     let begun = Instant::now();
     let mut before = program.scrape();
     loop {
@@ -146,7 +157,7 @@ fn scrape_until_all_have_ended(program: &Program) {
         }
         before = page;
         let ended = before.ended("checksums", "finished") + before.ended("checksums", "failed");
-        if ended == FILES as f64 + 1.0 {
+        if ended == files {
             break;
         }
         assert!(begun.elapsed() < PATIENCE, "{before:#?}");
@@ -182,6 +193,36 @@ fn assert_types_and_labels(page: &Page) {
         labels.is_subset(&BTreeSet::from(["outcome", "le"])),
         "{labels:?}"
     );
+}
+
+/// Neither the tasks nor the last line have room.
+#[test]
+fn a_signal_ends_it_when_its_output_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("0"), "text").unwrap();
+    let (mut near, far) = UnixStream::pair().unwrap();
+    let mut program = Program::start_into(folder.path(), near.try_clone().unwrap(), far);
+    scrape_until_ended(&program, 1.0);
+
+    near.set_nonblocking(true).unwrap();
+    let full = loop {
+        if let Err(error) = near.write(&[b'.'; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    near.set_nonblocking(false).unwrap();
+
+    kill_process(Pid::from_child(&program.child), Signal::TERM).unwrap();
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = program.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it has not ended");
+        thread::sleep(Duration::from_millis(5));
+    };
+    assert!(status.success());
 }
 
 /// Ends the program by a signal. The daemon is the one task that this cuts short.
