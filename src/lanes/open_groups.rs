@@ -270,6 +270,12 @@ impl OpenGroups {
         Ok(f(&ReadGroups { list: self, len }))
     }
 
+    /// Returns whether a group is on the list now. A reader that finds none need not be counted:
+    /// it looks at no place.
+    pub(crate) fn has_any(&self) -> bool {
+        self.len.load(Ordering::Relaxed) != 0
+    }
+
     /// Returns the group at this place of the list. For the owner, and for a reader that has seen
     /// the list to be longer.
     fn at(&self, index: usize) -> OpenGroup {

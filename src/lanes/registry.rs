@@ -180,10 +180,10 @@ fn place(index: usize) -> (usize, usize) {
 pub(crate) fn all() -> impl Iterator<Item = &'static Lane> {
     // Where no thread has had a lane, a reader makes no registry: it must not allocate.
     let registry = REGISTRY.made();
-    registry.into_iter().flat_map(|registry| {
-        // Acquire pairs with `take_index`.
-        (0..registry.made.load(Acquire) as usize).filter_map(|index| registry.at(index))
-    })
+
+    // Acquire pairs with `take_index`.
+    let indices = registry.map_or(0..0, |registry| 0..registry.made.load(Acquire) as usize);
+    indices.filter_map(move |index| registry?.at(index))
 }
 
 #[cfg(target_os = "linux")]

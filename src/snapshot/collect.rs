@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::queue_walk::QueueWalk;
 use super::view::{BatchView, GroupView};
 use crate::lanes::{self, Lane, LaneView, ReadGroups};
+use crate::workers;
 
 /// How many groups of a thread are described at once. A thread that opens or ends a scope waits
 /// meanwhile.
@@ -78,7 +79,8 @@ impl Collected {
         lanes::all().for_each(|lane| collected.take_batch(lane));
         lanes::all().for_each(|lane| collected.take_groups(lane));
         lanes::all().for_each(|lane| collected.take_batch(lane));
-        lanes::all().for_each(|lane| collected.take_thread(lane));
+        let workers = Arc::from(workers::THREAD_NAME);
+        lanes::all().for_each(|lane| collected.take_thread(lane, &workers));
         collected
     }
 
@@ -87,13 +89,19 @@ impl Collected {
         let mut batch = BatchView::default();
         let batched = lane.describe_batch(&mut batch);
         self.incomplete += usize::from(batched.is_err() || batch.is_busy);
-        if batch.group != 0 {
+        if !batch.tasks.is_empty() {
             self.batches.push(batch);
         }
     }
 
     /// Copies the groups that a thread has opened.
     fn take_groups(&mut self, lane: &Lane) {
+        // Most threads are workers whose tasks open none. To be counted as a reader takes longer
+        // than this look.
+        if !lane.has_groups() {
+            return;
+        }
+
         // In chunks: a group that is there all the time keeps its place in the list, since scopes
         // end in the reverse order.
         let mut seen = 0;
@@ -120,7 +128,8 @@ impl Collected {
         }
     }
 
-    fn take_thread(&mut self, lane: &'static Lane) {
+    /// Copies a thread. `workers` is the name of each worker.
+    fn take_thread(&mut self, lane: &'static Lane, workers: &Arc<str>) {
         let view = match lane.view() {
             None => return,
             Some(Err(lanes::Busy)) => {
@@ -131,8 +140,11 @@ impl Collected {
         };
 
         // What a busy lock keeps back is a name, no task.
-        let before = self.threads.last().and_then(|thread| thread.name.as_ref());
-        let name = thread_name(lane, &view, before);
+        let name = if view.is_worker {
+            Ok(Some(Arc::clone(workers)))
+        } else {
+            thread_name(lane, &view)
+        };
         let names = lane.names();
         self.incomplete += usize::from(name.is_err()) + usize::from(names.is_err());
         self.threads.push(ReadThread {
@@ -170,16 +182,10 @@ fn walk(lane: &Lane, number: u64, queue: &mut QueueWalk) -> Result<(), lanes::Bu
 }
 
 /// Returns the name of the thread that was read as `view`, if it still has the lane.
-fn thread_name(
-    lane: &Lane,
-    view: &LaneView,
-    before: Option<&Arc<str>>,
-) -> Result<Option<Arc<str>>, lanes::Busy> {
+fn thread_name(lane: &Lane, view: &LaneView) -> Result<Option<Arc<str>>, lanes::Busy> {
     let name = lane.with_thread(|thread| {
         let name = thread.and_then(std::thread::Thread::name)?;
-        // Most threads are workers, and have the name of the thread before.
-        let same = before.filter(|before| ***before == *name);
-        Some(same.map_or_else(|| Arc::from(name), Arc::clone))
+        Some(Arc::from(name))
     })?;
 
     // The thread of the view may have ended, and its lane be another thread's by now.
@@ -216,14 +222,35 @@ mod tests {
     fn the_name_of_a_later_thread_of_a_lane_is_not_that_of_the_earlier() {
         let lane = lanes::mine().expect("the thread is not in a late destructor");
         let view = lane.view().expect("it lives").expect("it does not write");
-        let name = thread_name(lane, &view, None).expect("no other thread writes it");
+        let name = thread_name(lane, &view).expect("no other thread writes it");
         assert_eq!(name.as_deref(), thread::current().name());
 
         let earlier = LaneView {
             number: u64::MAX,
             ..view
         };
-        assert_eq!(thread_name(lane, &earlier, None), Ok(None));
+        assert_eq!(thread_name(lane, &earlier), Ok(None));
+    }
+
+    #[test]
+    fn a_worker_has_the_name_that_std_knows() {
+        let (tell, told) = mpsc::channel();
+        // The body waits for the message alone, so the task does not run in its place.
+        let named = crate::TaskGroup::scope(|g| {
+            g.spawn(move || {
+                let lane = lanes::mine().expect("the thread is not in a late destructor");
+                let mut collected = Collected::default();
+                collected.take_thread(lane, &Arc::from(workers::THREAD_NAME));
+                let seen = collected.threads.pop().expect("the thread does not write");
+                let in_std = thread::current().name().map(str::to_owned);
+                tell.send((seen.lane.is_worker, seen.name, in_std))?;
+                Ok(())
+            });
+            Ok(told.recv()?)
+        });
+        let (is_worker, seen, in_std) = named.expect("nothing fails");
+        assert!(is_worker);
+        assert!(seen.is_some() && seen.as_deref() == in_std.as_deref());
     }
 
     /// Opens `left` scopes inside of each other, and then calls `inside`.
@@ -329,14 +356,16 @@ mod tests {
     #[test]
     fn a_list_of_groups_that_is_being_written_is_left_out_and_counted() {
         let lane = lanes::mine().expect("the thread is not in a late destructor");
-        let (done, ends) = mpsc::channel();
-        thread::scope(|threads| {
-            // A reader that waited for the lock would wait for this test.
-            let taken = lane.keep_busy(|| {
-                threads.spawn(move || done.send(Collected::take().incomplete));
-                ends.recv_timeout(Duration::from_secs(60))
+        nested(1, &mut || {
+            let (done, ends) = mpsc::channel();
+            thread::scope(|threads| {
+                // A reader that waited for the lock would wait for this test.
+                let taken = lane.keep_busy(|| {
+                    threads.spawn(move || done.send(Collected::take().incomplete));
+                    ends.recv_timeout(Duration::from_secs(60))
+                });
+                assert!(taken.expect("it waits for no lock") > 0);
             });
-            assert!(taken.expect("it waits for no lock") > 0);
         });
     }
 }

@@ -86,8 +86,10 @@ impl Parts {
             holders: Holders::of(&collected.threads),
         };
 
+        let mut inner = Vec::new();
         for thread in &collected.threads {
-            parts.add_thread(thread);
+            inner.clear();
+            parts.add_thread(thread, &mut inner);
         }
 
         // Queued tasks come last: a task that has begun meanwhile is there already.
@@ -110,10 +112,8 @@ impl Parts {
         self.kernel.note()
     }
 
-    /// Adds the nodes of one thread.
-    fn add_thread(&mut self, thread: &ReadThread) {
-        let mut inner: Vec<usize> = Vec::new();
-
+    /// Adds the nodes of one thread, and their indices to `inner`, the outermost first.
+    fn add_thread(&mut self, thread: &ReadThread, inner: &mut Vec<usize>) {
         // Regions outside of any node belong to the first node inside of them.
         let mut outside = Vec::new();
 
@@ -164,7 +164,7 @@ impl Parts {
             inner.push(self.push(task, Membership::Apart));
         }
 
-        self.set_states(thread, &inner);
+        self.set_states(thread, inner);
     }
 
     /// Adds the node of a frame, inside of the node `outer` of the same thread.

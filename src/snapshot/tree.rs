@@ -16,9 +16,9 @@ const DEEPEST: usize = 32;
 
 /// Builds the tree.
 pub(super) fn build(collected: Collected) -> Snapshot {
-    let workers = collected.threads.iter();
-    let workers = workers.filter(|thread| thread.lane.is_worker).map(worker);
-    let workers = workers.collect();
+    let threads = collected.threads.iter();
+    let mut workers = Vec::with_capacity(threads.len());
+    workers.extend(threads.filter(|thread| thread.lane.is_worker).map(worker));
     let incomplete = collected.incomplete;
     let parts = Parts::of(collected);
 
@@ -139,12 +139,17 @@ fn inside(
 /// Makes a group of its parts. Its nodes have their groups.
 fn assemble(parts: &mut Parts, number: u64, opened_in: Option<TaskId>) -> Option<GroupSnapshot> {
     let GroupParts {
-        view, body, tasks, ..
+        view,
+        body,
+        tasks: nodes,
+        ..
     } = parts.groups.remove(&number)?;
 
     // A node stands in one group, so it is moved there and not copied.
     let mut take = |index: usize| parts.nodes[index].take().map(|node| in_order(node.task));
-    let tasks: Vec<_> = tasks.into_iter().filter_map(&mut take).collect();
+    // Growing would copy the tasks moved so far.
+    let mut tasks = Vec::with_capacity(nodes.len());
+    tasks.extend(nodes.into_iter().filter_map(&mut take));
     let body = body.and_then(take);
 
     // A group that was busy has no place of its own; one of its nodes has a place close to it.

@@ -17,6 +17,8 @@ mod thread;
 mod worker;
 
 pub(crate) use local_batch::LocalBatch;
+#[cfg(not(loom))]
+pub(crate) use name::THREAD_NAME;
 pub(crate) use name::ThreadName;
 pub(crate) use process::{
     Blocking, begin_task, blocking, census, ensure_monitor, list, list_without_worker, others_wait,

@@ -1,5 +1,8 @@
 //! The names of threads, as the operating system shows them.
 
+/// The name of each worker, which it has in std for as long as it lives.
+pub(crate) const THREAD_NAME: &str = "taskgroup";
+
 /// While it lives, this thread has another name.
 ///
 /// The system keeps a part of the name, 15 bytes on Linux. Where a running thread cannot be

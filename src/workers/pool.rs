@@ -45,6 +45,7 @@ use crossbeam_utils::CachePadded;
 
 use super::idle_workers::IdleWorkers;
 use super::members::Members;
+use super::name::THREAD_NAME;
 use super::source::{Refusal, Source};
 use super::worker::{Activity, Worker};
 use crate::facade::{
@@ -239,7 +240,7 @@ impl Pool {
             Action::Start => {
                 // Starting a thread takes long, and the new thread needs the lock.
                 drop(state);
-                let started = start_thread("taskgroup", None, move || (self.worker_main)(self));
+                let started = start_thread(THREAD_NAME, None, move || (self.worker_main)(self));
                 return started.err().and_then(|error| self.refused(error));
             }
             Action::Monitor => self.ensure_monitor(state),

@@ -9,10 +9,10 @@ use super::group_state::GroupState;
 use super::outer_permit::OuterPermit;
 use super::permit::TaskPermit;
 use super::queue::{TakenTask, TaskQueue};
-use super::worker_loop::TaskBatch;
+use super::worker_loop::{ShownBatch, TaskBatch};
 use crate::group::permit_wait::PermitWait;
-use crate::lanes::Describe;
-use crate::snapshot::{QueueView, QueueWalk};
+use crate::lanes::{self, Describe};
+use crate::snapshot::{BatchView, QueueView, QueueWalk};
 use crate::workers::LocalBatch;
 use crate::{TaskGroup, TaskStatus};
 
@@ -286,6 +286,45 @@ fn tasks_that_are_given_back_come_first_and_in_their_order() {
         })
         .unwrap();
     assert_eq!(order.into_inner().unwrap(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_batch_is_shown_from_its_first_tasks_on() {
+    let seen = TaskGroup::scope(|g| {
+        let state = &g.core().state;
+        // A group that seems to be listed is not listed again, so no worker comes.
+        state.queue.lock().listed = true;
+        let tasks = [(); 2].map(|()| g.spawn(|| Ok(())));
+
+        let lane = lanes::mine().expect("the thread is not in a late destructor");
+        // Whether a batch is shown, and its tasks.
+        let seen = || {
+            let mut view = BatchView::default();
+            lane.describe_batch(&mut view)
+                .expect("this thread alone writes it");
+            (view.group != 0, view.tasks.len())
+        };
+
+        let mut shown = ShownBatch::new(Arc::new(TaskBatch::new(Arc::clone(state))));
+        let without_tasks = seen();
+        shown.put(state.queue.lock().tasks.drain(..).collect());
+        let with_tasks = seen();
+        shown.batch.give_back();
+        let given_back = seen();
+        drop(shown);
+        let at_its_end = seen();
+
+        state.queue.lock().listed = false;
+        g.spawn(|| Ok(())).wait()?;
+        for task in tasks {
+            task.join()?;
+        }
+        Ok([without_tasks, with_tasks, given_back, at_its_end])
+    });
+    assert_eq!(
+        seen.unwrap(),
+        [(false, 0), (true, 2), (true, 0), (false, 0)]
+    );
 }
 
 #[test]

@@ -124,6 +124,39 @@ impl TaskBatch {
     }
 }
 
+/// The batch of a worker. The lane of its thread shows it from the first tasks that are put there.
+pub(super) struct ShownBatch {
+    pub(super) batch: Arc<TaskBatch>,
+    is_shown: bool,
+}
+
+impl ShownBatch {
+    pub(super) fn new(batch: Arc<TaskBatch>) -> Self {
+        ShownBatch {
+            batch,
+            is_shown: false,
+        }
+    }
+
+    pub(super) fn put(&mut self, tasks: Vec<ErasedTask>) {
+        // A worker whose tasks all block has at most one at a time. A snapshot of ten thousand such
+        // workers would lock all their batches.
+        if !self.is_shown {
+            self.is_shown = true;
+            show_batch(Some(self.batch.clone()));
+        }
+        self.batch.put(tasks);
+    }
+}
+
+impl Drop for ShownBatch {
+    fn drop(&mut self) {
+        if self.is_shown {
+            show_batch(None);
+        }
+    }
+}
+
 /// Shows the batch on the lane of this thread.
 fn show_batch(batch: Option<Arc<dyn Describe>>) {
     if let Some(lane) = lanes::mine() {
@@ -219,11 +252,11 @@ impl GroupState {
     /// ended.
     fn refill(
         self: &Arc<Self>,
-        batch: &TaskBatch,
+        shown: &mut ShownBatch,
         size: usize,
         worker: &Worker,
     ) -> Option<TakenTask> {
-        let (first, rest) = self.take_batch(size, batch.take_ends())?;
+        let (first, rest) = self.take_batch(size, shown.batch.take_ends())?;
         if rest.is_empty() {
             worker.clear_batch_flag();
             return Some(first);
@@ -232,7 +265,7 @@ impl GroupState {
         // The flag is set last, so that tasks that stay in a batch are never without it.
         //
         // fault: batch-is-announced-before-it-is-there
-        batch.put(rest);
+        shown.put(rest);
         worker.flag_batch();
         workers::ensure_monitor();
         Some(first)
@@ -244,7 +277,7 @@ impl Source for GroupState {
         let _inside = self.outer_permit.as_ref().map(held_permits::run_inside);
         let batch = Arc::new(TaskBatch::new(self.clone()));
         worker.publish_batch(batch.clone());
-        show_batch(Some(batch.clone()));
+        let mut shown = ShownBatch::new(batch.clone());
 
         let mut size = 1;
         let mut passed_on = false;
@@ -260,7 +293,7 @@ impl Source for GroupState {
                         batch.give_back();
                         break;
                     }
-                    let Some(first) = self.refill(&batch, size, worker) else {
+                    let Some(first) = self.refill(&mut shown, size, worker) else {
                         break;
                     };
                     // The first batch is one task: if tasks block, nothing waits behind the
@@ -284,7 +317,6 @@ impl Source for GroupState {
 
         // The batch is empty here, and its ends are reported.
         worker.withdraw_batch();
-        show_batch(None);
     }
 
     fn start_apart(self: Arc<Self>) {

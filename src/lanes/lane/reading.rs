@@ -124,6 +124,11 @@ impl Lane {
         self.looks.load(Acquire).wrapping_sub(look) as i32 >= 0
     }
 
+    /// Returns whether the thread has opened a group. It waits for no reader meanwhile.
+    pub(crate) fn has_groups(&self) -> bool {
+        self.groups.has_any()
+    }
+
     /// Calls `f` with the groups that the thread has opened. The thread waits meanwhile, if it ends
     /// a scope.
     ///
