@@ -8,7 +8,7 @@
 
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::atomic::{AtomicU32 as PlainU32, AtomicU64 as PlainU64};
 use std::thread;
 
@@ -158,8 +158,10 @@ impl Registry {
             lanes.collect()
         });
 
-        // Release: a reader that sees the count finds the segment.
-        self.made.store(index + 1, Release);
+        // AcqRel, as in `all`: of this thread and a reader, the second sees what came before the
+        // first. So a reader sees the lane, with its segment, or what the thread does from here on
+        // is after the begin of the reader.
+        self.made.fetch_add(1, AcqRel);
         Some(index)
     }
 
@@ -181,9 +183,9 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Lane> {
     // Where no thread has had a lane, a reader makes no registry: it must not allocate.
     let registry = REGISTRY.made();
 
-    // Acquire pairs with `take_index`.
-    let indices = registry.map_or(0..0, |registry| 0..registry.made.load(Acquire) as usize);
-    indices.filter_map(move |index| registry?.at(index))
+    // An addition of nothing, to be ordered with those in `take_index`.
+    let made = registry.map_or(0, |registry| registry.made.fetch_add(0, AcqRel));
+    (0..made as usize).filter_map(move |index| registry?.at(index))
 }
 
 #[cfg(target_os = "linux")]
