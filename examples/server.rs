@@ -18,7 +18,7 @@ use clap::{Parser, builder::RangedU64ValueParser};
 use taskgroup::net::{Shutdown, TcpListener, TcpStream};
 use taskgroup::sync::Semaphore;
 use taskgroup::{CancelToken, Cancelled, TaskGroup, timeout, winding_down};
-use taskgroup_examples::{Refused, Request, left_behind, println, respond, seconds};
+use taskgroup_examples::{Refused, Request, left_behind, println, respond, seconds, write_whole};
 
 /// So many clients at once are told that the server is full. Others wait to be accepted.
 const REFUSALS: usize = 16;
@@ -98,7 +98,9 @@ fn main() -> anyhow::Result<()> {
 fn report(what: &str, error: &io::Error) {
     // A cancel is no news.
     if Cancelled::find(error).is_none() {
-        eprintln!("{what}: {error}");
+        // Not `eprintln`, which no cancel ends while its reader does not read. If it cannot be
+        // written, there is no place left to say so.
+        let _ = write_whole(&io::stderr(), format!("{what}: {error}\n").as_bytes());
     }
 }
 

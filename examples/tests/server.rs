@@ -5,12 +5,15 @@ mod run;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use run::{Live, Run, assert_no_thread_left};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Both servers have to do the same, or their comparison would say nothing.
 const SERVERS: [&str; 2] = ["server", "server_by_hand"];
@@ -299,6 +302,38 @@ fn a_second_signal_ends_the_process_as_it_is() {
     let output = server.end();
     assert_eq!(output.status.signal(), Some(15), "{output:?}");
     client.end();
+}
+
+/// Each of the connections that fail waits to say so.
+#[test]
+fn a_signal_ends_it_when_its_errors_are_not_read() {
+    let (mut near, _far) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    while near.write(&[b'.'; 4096]).is_ok() {}
+    near.set_nonblocking(false).unwrap();
+
+    let mut child = Command::new(run::example("server"))
+        .stdout(Stdio::piped())
+        .stderr(OwnedFd::from(near))
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on ").unwrap();
+    for _ in 0..20 {
+        TcpStream::connect(address)
+            .unwrap()
+            .write_all(b"GET")
+            .unwrap();
+    }
+    for _ in 0..20 {
+        assert_eq!(Client::connect(address).get("/").0, 200);
+    }
+
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let status = run::wait(&mut child).expect("the server ends");
+    assert!(status.success(), "{status}");
 }
 
 #[test]

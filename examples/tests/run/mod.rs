@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Cargo puts the examples of a package beside the folder of its test executables, and builds them
 /// before `cargo test` runs any test.
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     let test = env::current_exe().expect("the test executable has a path");
     let profile = test
         .ancestors()
@@ -143,7 +143,7 @@ pub(crate) fn run_well(name: &str, args: &[&str]) -> String {
 }
 
 /// Returns the status, or none if the program had to be killed.
-fn wait(child: &mut Child) -> Option<ExitStatus> {
+pub(crate) fn wait(child: &mut Child) -> Option<ExitStatus> {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
         if let Some(status) = child.try_wait().expect("the example is ours to wait for") {
