@@ -14,10 +14,10 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::{os::fd::AsFd, path::PathBuf, process::ExitCode};
+use std::{num::NonZeroU8, os::fd::AsFd, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, ensure};
-use clap::{Parser, ValueEnum, builder::RangedU64ValueParser};
+use clap::{Parser, ValueEnum};
 use sha2::{Digest, Sha256};
 use taskgroup::channel::{Receiver, Sender, bounded};
 use taskgroup::{TaskGroup, io::Cancellable, sync::Semaphore};
@@ -32,14 +32,8 @@ struct Options {
     #[arg(short, long)]
     output: Option<PathBuf>,
     /// How many lines are signed at once
-    #[arg(
-        short,
-        long,
-        value_name = "N",
-        default_value_t = 4,
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000),
-    )]
-    workers: usize,
+    #[arg(short, long, value_name = "N", default_value = "4")]
+    workers: NonZeroU8,
     /// The stage that is to fail
     #[arg(long, value_name = "STAGE")]
     fail_at: Option<Stage>,
@@ -75,12 +69,13 @@ fn main() -> anyhow::Result<ExitCode> {
 
 fn run(options: &Options) -> anyhow::Result<()> {
     let output = options.output()?;
-    let workers = &Semaphore::new(options.workers);
+    let at_once = options.workers.get().into();
+    let workers = &Semaphore::new(at_once);
 
     Ok(TaskGroup::builder().name("pipeline").scope(|g| {
         let (to_parse, lines) = bounded(64);
         let (to_sign, records) = bounded(64);
-        let (to_write, signed) = bounded(options.workers);
+        let (to_write, signed) = bounded(at_once);
         let stages = [
             g.task()
                 .name("read")
@@ -170,8 +165,8 @@ impl Options {
     }
 
     fn trip(&self, stage: Stage, line: usize) -> anyhow::Result<()> {
-        let trips = self.fail_at == Some(stage) && self.line == line;
-        ensure!(!trips, "told to fail at line {line}");
+        let is_told = self.fail_at == Some(stage) && self.line == line;
+        ensure!(!is_told, "told to fail at line {line}");
         Ok(())
     }
 }

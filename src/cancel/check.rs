@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::cause::{CancelCause, Cancelled};
 use super::frames::{self, Frames, current, is_clear};
@@ -60,10 +61,22 @@ impl Node {
     /// found. A cancel that spares the region that this node is in is not on its way here.
     fn check_ancestors(self: &Arc<Self>) -> Result<(), Cancelled> {
         self.expire();
-        if self.and_ancestors().any(|node| node.is_flagged()) {
-            self.mark_way_ahead(|_| true);
+        if self.and_ancestors().any(|node| node.is_flagged()) && !self.mark_way_ahead(|_| true) {
+            return self.cancel_after_its_grace().map_or(Ok(()), Err);
         }
         self.recorded().map_or(Ok(()), Err)
+    }
+
+    /// Returns a cancel above that has spared this node so far, and whose grace has passed by the
+    /// clock. Nothing is marked: the end of the grace may have come to the region by now, and then
+    /// no thread would come to do the rest.
+    fn cancel_after_its_grace(self: &Arc<Self>) -> Option<Cancelled> {
+        let now = Instant::now();
+        self.and_ancestors().find_map(|node| {
+            let inner = node.inner.lock();
+            let has_passed = matches!(inner.grace, Grace::Until(end) if end <= now);
+            inner.cancelled.clone().filter(|_| has_passed)
+        })
     }
 
     /// Cancels the node with a cause of its own, if it is not cancelled yet. If it is, ends the

@@ -86,7 +86,7 @@ impl Node {
 
             let end = node
                 .end_of_grace()
-                .filter(|end| *end <= now && !node.is_flagged());
+                .filter(|end| *end <= now && !node.is_settled());
             due.extend(end.map(|end| (end, Due::GraceEnd, node.clone())));
         }
 
@@ -139,7 +139,9 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::{Delivery, Node};
+    use crate::cancel::context::check_ancestors;
     use crate::cancel::deadline::encode;
+    use crate::cancel::frames::within;
     use crate::cancel::grace::Grace;
     use crate::cancel::mark::Route;
     use crate::{CancelCause, CancelToken, Cancelled, TokenId};
@@ -401,6 +403,43 @@ mod tests {
 
         let _halfway = cancelled_alone(&outer);
         assert!(region.is_cancelled(), "the grace is over");
+    }
+
+    #[test]
+    fn the_end_of_an_outer_grace_comes_to_a_region_that_was_cancelled_itself() {
+        for own_comes_first in [true, false] {
+            let outer = Node::root();
+            let region = Node::winding_down(&outer);
+            let nested = Node::winding_down(&region);
+            let soon = Instant::now() + Duration::from_millis(20);
+            let mut cancels = [(&region, Grace::Endless), (&outer, Grace::Until(soon))];
+            if !own_comes_first {
+                cancels.reverse();
+            }
+            for (node, grace) in cancels {
+                let request = CancelCause::Requested { reason: None };
+                node.cancel_sparing(request, Location::caller(), grace);
+            }
+            assert_eq!(nested.next_limit(), Some(soon));
+            while Instant::now() < soon {}
+            assert!(nested.is_cancelled(), "own first: {own_comes_first}");
+        }
+    }
+
+    /// A partner in another region has gone at the end of the grace, which has not come here yet.
+    #[test]
+    fn a_grace_that_has_passed_counts_where_a_partner_has_gone() {
+        let outer = Node::root();
+        let between = Node::child_of([&outer]);
+        let region = Node::winding_down(&between);
+        let now = Grace::Until(Instant::now());
+        let _halfway = cancelled_alone_by_request(&outer, now);
+        assert!(!region.is_cancelled(), "the grace has not come here");
+        assert!(within(region.clone(), check_ancestors).is_err());
+
+        hand_down(&outer, &between, now);
+        assert!(region.is_cancelled());
+        assert_eq!(region.inner.lock().deliveries, 0);
     }
 
     #[test]

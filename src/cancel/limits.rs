@@ -38,9 +38,10 @@ impl Node {
 
         let acts = which == Limits::ToActOn;
         let limits = self.and_ancestors().flat_map(|node| {
-            // A node that is cancelled for good has nothing left to do at its deadline.
+            // A node that is cancelled for good has nothing left to do at its deadline, or at the
+            // end of the grace around it. One that was cancelled with a grace of its own has.
             let deadline = node.deadline.get().filter(|_| !(acts && node.is_settled()));
-            let end = node.end_of_grace().filter(|_| !(acts && node.is_flagged()));
+            let end = node.end_of_grace().filter(|_| !(acts && node.is_settled()));
             // A shield bounds nothing: its end only lets outer cancels in.
             let shield = node.shield().filter(|_| acts).and_then(Shield::hides_until);
             [deadline, end, shield].into_iter().flatten()

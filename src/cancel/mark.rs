@@ -3,6 +3,9 @@
 //! Marking wakes no thread and runs no user code (invariant 3 of [`node`](super::node)). The steps
 //! that have to follow are collected in a [`Delivery`].
 
+#[cfg(all(test, not(loom)))]
+mod interleavings;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -100,22 +103,30 @@ impl Node {
 
         // From above, so that a node that is cancelled has cancelled nodes on its way.
         for node in way {
-            let mut inner = node.inner.lock();
-            if let Some(first) = &inner.cancelled {
-                // It was cancelled with a grace that is over, or has been marked meanwhile. What
-                // comes to the nodes below is its first cancel, like in `shorten_grace`.
-                cancelled = first.clone();
-                grace = grace.min(inner.grace);
-                continue;
-            }
-
-            node.record(&mut inner, &cancelled, grace);
-            let marks = inner.slots.iter();
-            let slots = marks.map(|(_, slot)| (slot.clone(), slot.mark())).collect();
-            let node = node.clone();
-            inner.ahead = Some(Box::new(MarkedAhead { node, slots }));
+            (cancelled, grace) = node.mark_alone_ahead(cancelled, grace);
         }
         true
+    }
+
+    /// Marks ahead this node of a way. Returns what comes to the nodes below it.
+    fn mark_alone_ahead(
+        self: &Arc<Self>,
+        cancelled: Cancelled,
+        grace: Grace,
+    ) -> (Cancelled, Grace) {
+        let mut inner = self.inner.lock();
+        if let Some(first) = &inner.cancelled {
+            // It was cancelled with a grace that is over, or has been marked meanwhile. What comes
+            // to the nodes below is its first cancel, like in `shorten_grace`.
+            return (first.clone(), grace.min(inner.grace));
+        }
+
+        self.record(&mut inner, &cancelled, grace);
+        let marks = inner.slots.iter();
+        let slots = marks.map(|(_, slot)| (slot.clone(), slot.mark())).collect();
+        let node = self.clone();
+        inner.ahead = Some(Box::new(MarkedAhead { node, slots }));
+        (cancelled, grace)
     }
 
     /// Records a cancel, and sets the flag of the node.
