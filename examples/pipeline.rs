@@ -69,13 +69,12 @@ fn main() -> anyhow::Result<ExitCode> {
 
 fn run(options: &Options) -> anyhow::Result<()> {
     let output = options.output()?;
-    let at_once = options.workers.get().into();
-    let workers = &Semaphore::new(at_once);
+    let workers = &Semaphore::new(options.workers.get().into());
 
     Ok(TaskGroup::builder().name("pipeline").scope(|g| {
         let (to_parse, lines) = bounded(64);
         let (to_sign, records) = bounded(64);
-        let (to_write, signed) = bounded(at_once);
+        let (to_write, signed) = bounded(options.workers.get().into());
         let stages = [
             g.task()
                 .name("read")
@@ -173,9 +172,8 @@ impl Options {
 
 fn parse(line: usize, text: &str) -> anyhow::Result<Record> {
     let (name, amount) = text.trim().rsplit_once(' ').context("no amount")?;
-    let amount = amount
-        .parse()
-        .with_context(|| format!("no amount: {amount:?}"))?;
+    let parsed = amount.parse();
+    let amount = parsed.with_context(|| format!("no amount: {amount:?}"))?;
     let name = name.trim_end().to_owned();
     Ok(Record { line, name, amount })
 }

@@ -19,8 +19,8 @@ use crate::cancel::region;
 ///
 /// Threads that block in the scope are woken before its hooks run. A hook must not wait for the
 /// code of another hook, which does not return before its own hook has run. Nor may it wait for a
-/// lock that the cancelling thread may hold, or for the end of a scope that the cancel reaches: that
-/// scope waits until the cancel has been delivered.
+/// lock that the cancelling thread may hold, or for the end of a scope that the cancel reaches:
+/// that scope waits until the cancel has been delivered.
 ///
 /// It allocates nothing in the steady state, and calls may be nested.
 ///
