@@ -37,7 +37,7 @@ struct Options {
         long,
         value_name = "N",
         default_value_t = 1000,
-        value_parser = RangedU64ValueParser::<usize>::new().range(..=1_000_000),
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000),
     )]
     connections: usize,
     /// How long a request may take, from its first byte on

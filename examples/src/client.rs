@@ -80,10 +80,13 @@ pub fn get(url: &Url) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(&*url.host)?;
     let request = format!("GET {} HTTP/1.0\r\nHost: {}\r\n\r\n", url.path, url.host);
     stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
+    let mut answer = Vec::new();
     let mut stream = stream.take(ANSWER);
-    stream.read_to_string(&mut answer)?;
+    stream.read_to_end(&mut answer)?;
+
+    // First, since the limit may be in the middle of a character.
     ensure!(stream.limit() > 0, "the answer is too long");
+    let answer = String::from_utf8(answer)?;
 
     let (head, page) = answer.split_once("\r\n\r\n").context("no answer")?;
     let header = |name: &str| {

@@ -4,7 +4,7 @@
 mod run;
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{Read, Write},
     net::TcpListener,
     os::{fd::OwnedFd, unix::net::UnixStream},
     process::Stdio,
@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use run::{Live, assert_no_thread_left, assert_over_soon, row, run, run_well};
+use run::{Live, assert_no_thread_left, assert_over_soon, fill, row, run, run_well};
 use taskgroup_examples::{Reply, Web, get};
 
 /// Longer than any of these programs takes.
@@ -175,22 +175,14 @@ fn ctrl_c_ends_a_crawl_whose_output_is_not_read() {
         _ => Reply::Nothing,
     })
     .unwrap();
-    let (mut near, mut far) = UnixStream::pair().unwrap();
+    let (near, mut far) = UnixStream::pair().unwrap();
     let stdout = OwnedFd::from(near.try_clone().unwrap()).into();
     let args = [&*web.url(0, "/1"), FOR_EVER[0], FOR_EVER[1]];
     let crawler = Live::start_into("crawler", &args, Stdio::null(), stdout);
 
     // From its first output on, it handles signals. What it prints after that has no room.
     far.read_exact(&mut [0]).unwrap();
-    near.set_nonblocking(true).unwrap();
-    let full = loop {
-        if let Err(error) = near.write(&[b'.'; 4096]) {
-            break error;
-        }
-    };
-    assert_eq!(full.kind(), ErrorKind::WouldBlock);
-    near.set_nonblocking(false).unwrap();
-
+    fill(&near);
     crawler.interrupt();
     let output = crawler.end();
     assert_eq!(output.status.code(), Some(130), "{output:?}");
@@ -211,17 +203,19 @@ fn a_host_that_never_answers_is_given_up() {
     assert_no_thread_left(&output);
 }
 
-/// The answer would be 64 MiB long, and its end would not come before the crawler has given up.
+/// The answer would be 48 MiB long, and its end would not come before the crawler has given up.
 #[test]
 fn an_endless_answer_is_given_up() {
-    let part = [b'x'; 1 << 16];
+    // The bytes up to the limit end inside a character.
+    let part = "\u{20ac}".repeat(1 << 14);
     for head in ["", "HTTP/1.0 200 OK\r\nContent-Length: 99999999999\r\n\r\n"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
+        let part = part.clone();
         let server = thread::spawn(move || {
             let (mut client, _) = listener.accept().unwrap();
             client.write_all(head.as_bytes())?;
-            (0..1 << 10).try_for_each(|_| client.write_all(&part))
+            (0..1 << 10).try_for_each(|_| client.write_all(part.as_bytes()))
         });
         let error = get(&url.parse().unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "the answer is too long");

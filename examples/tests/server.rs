@@ -307,10 +307,8 @@ fn a_second_signal_ends_the_process_as_it_is() {
 /// Each of the connections that fail waits to say so.
 #[test]
 fn a_signal_ends_it_when_its_errors_are_not_read() {
-    let (mut near, _far) = UnixStream::pair().unwrap();
-    near.set_nonblocking(true).unwrap();
-    while near.write(&[b'.'; 4096]).is_ok() {}
-    near.set_nonblocking(false).unwrap();
+    let (near, _far) = UnixStream::pair().unwrap();
+    run::fill(&near);
 
     let mut child = Command::new(run::example("server"))
         .stdout(Stdio::piped())
@@ -338,10 +336,11 @@ fn a_signal_ends_it_when_its_errors_are_not_read() {
 
 #[test]
 fn a_limit_beyond_all_reason_is_refused() {
-    let most = u64::MAX.to_string();
-    let output = run::run("server", &["--connections", &most]);
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(output.stderr.contains("--connections"), "{output:?}");
+    for limit in ["0", &u64::MAX.to_string()] {
+        let output = run::run("server", &["--connections", limit]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(output.stderr.contains("--connections"), "{output:?}");
+    }
 }
 
 #[test]

@@ -28,27 +28,31 @@ pub(crate) struct Live {
 impl Live {
     /// Starts the example.
     pub(crate) fn start(name: &str, args: &[&str], stdin: Stdio) -> Self {
-        Self::start_into(name, args, stdin, Stdio::piped())
+        Self::start_with(name, args, [stdin, Stdio::piped(), Stdio::piped()])
     }
 
     /// Starts the example with a stdout that the test reads itself, or leaves unread.
     pub(crate) fn start_into(name: &str, args: &[&str], stdin: Stdio, stdout: Stdio) -> Self {
+        Self::start_with(name, args, [stdin, stdout, Stdio::piped()])
+    }
+
+    /// Starts the example with these streams. The test reads those itself that are not piped, or
+    /// leaves them unread.
+    pub(crate) fn start_with(name: &str, args: &[&str], streams: [Stdio; 3]) -> Self {
         // A shell that runs the tests in the background ignores SIGINT for them, and so it would
         // be for the examples. A handler ends with the `exec`.
         static HANDLED: Once = Once::new();
         HANDLED.call_once(|| ctrlc::set_handler(|| process::exit(130)).expect("it is the first"));
+        let [stdin, stdout, stderr] = streams;
         let mut command = Command::new(example(name));
         command
             .args(args)
             .stdin(stdin)
             .stdout(stdout)
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .process_group(0);
         let mut child = command.spawn().expect("the example starts");
-        let (stdout, mut stderr) = (
-            child.stdout.take(),
-            child.stderr.take().expect("it is piped"),
-        );
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
 
         let (send_line, lines) = mpsc::channel();
         thread::spawn(move || {
@@ -62,7 +66,9 @@ impl Live {
         let (send_all, all) = mpsc::channel();
         thread::spawn(move || {
             let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
+            if let Some(mut stderr) = stderr {
+                let _ = stderr.read_to_string(&mut text);
+            }
             send_all.send(text)
         });
 

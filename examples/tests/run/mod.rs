@@ -14,7 +14,10 @@ use std::{
 };
 
 #[cfg(unix)]
-use std::os::{fd::OwnedFd, unix::net::UnixStream, unix::process::CommandExt};
+use std::{
+    io::{ErrorKind, Write},
+    os::{fd::OwnedFd, unix::net::UnixStream, unix::process::CommandExt},
+};
 
 #[cfg(unix)]
 #[allow(unused_imports, reason = "each test binary uses a part of this module")]
@@ -126,6 +129,21 @@ pub(crate) fn run_unread(name: &str, args: &[&str], variables: &[(&str, &str)]) 
         [0; 0],
         "{name} {args:?} left processes"
     );
+}
+
+/// Writes until there is no room. What a program then writes into the stream has to wait for a
+/// reader at the other end.
+#[cfg(unix)]
+pub(crate) fn fill(mut stream: &UnixStream) {
+    // The program shares this flag; its writes never rely on it.
+    stream.set_nonblocking(true).unwrap();
+    let full = loop {
+        if let Err(error) = stream.write(&[b'.'; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    stream.set_nonblocking(false).unwrap();
 }
 
 /// Returns the output of the example, if it ended with exit code 0 and nothing on stderr.
