@@ -54,14 +54,20 @@ fn main() -> anyhow::Result<ExitCode> {
         Ok(())
     });
 
-    eprintln!("threads left: {}", left_behind());
+    // Not `eprintln`, nor an error of `main`: if no one reads them, a signal does not end the wait.
+    // If this cannot be written, there is no place left to say so.
+    let say = |line: String| _ = signal.run(|| write_whole(&io::stderr(), line.as_bytes()));
+    say(format!("threads left: {}\n", left_behind()));
     if let Some(cancelled) = signal.cancelled() {
-        eprintln!("all has ended: {cancelled}");
+        say(format!("all has ended: {cancelled}\n"));
         return Ok(exit_code(&cancelled));
     }
 
-    outcome?;
-    Ok(ExitCode::SUCCESS)
+    let Err(error) = outcome else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    say(format!("Error: {:?}\n", anyhow::Error::from(error)));
+    Ok(ExitCode::FAILURE)
 }
 
 /// Runs a command, and passes on its output in one piece when it has ended.
@@ -77,5 +83,5 @@ fn run(line: &str, grace: Duration) -> anyhow::Result<()> {
     write_whole(&io::stdout(), &stdout).context("cannot pass its output on")?;
     let words = String::from_utf8_lossy(&stderr);
     ensure!(status.success(), "{status}\n{}", words.trim_end());
-    write_whole(&io::stderr(), &stderr).context("cannot pass its words on")
+    write_whole(&io::stderr(), &stderr).context("cannot pass its messages on")
 }

@@ -2,7 +2,7 @@ use std::{
     fmt,
     fs::File,
     io::{self, ErrorKind, Write},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd},
     process,
     sync::{
         OnceLock,
@@ -50,23 +50,37 @@ pub fn print_line(line: fmt::Arguments<'_>) {
 /// Writes a text to standard output or standard error, in one piece.
 ///
 /// Writes of std wait until the reader of a pipe reads, and no cancel ends that. This ends with its
-/// scope. After a cancel the reader has a moment more, once: what is done is also told.
+/// scope. After a cancel each reader has a moment more, once: what is done is also told.
+///
+/// A write to one of the streams does not wait for the reader of the other. So if both are the same
+/// file, a long text may be interrupted by a text of the other stream.
 ///
 /// # Errors
 ///
 /// The errors of the stream, and the cancel of the scope if the reader does not read. A part of the
 /// text may have been written then.
 pub fn write_whole(stream: &impl AsFd, text: &[u8]) -> io::Result<()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    static GIVEN_UP: AtomicBool = AtomicBool::new(false);
+    // Of standard output, and of standard error.
+    static TURNS: [Mutex<()>; 2] = [const { Mutex::new(()) }; 2];
+    static GIVEN_UP: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+
+    if text.is_empty() {
+        // It would wait for its turn, for nothing.
+        return Ok(());
+    }
+
+    let is_stderr = stream.as_fd().as_raw_fd() == io::stderr().as_raw_fd();
+    let which = usize::from(is_stderr);
+    let (whose_turn, given_up) = (&TURNS[which], &GIVEN_UP[which]);
 
     // Not the buffer of std, which hides the error of the last write.
     let mut stream = Cancellable::new(File::from(stream.as_fd().try_clone_to_owned()?))?;
     let (mut turn, mut rest) = (None, text);
     let mut go_on = || {
         if turn.is_none() {
-            turn = Some(TURN.lock()?);
+            turn = Some(whose_turn.lock()?);
         }
+        // Not `write_all`: a cancel would break the stream, and the rest could not follow.
         while !rest.is_empty() {
             match stream.write(rest)? {
                 0 => return Err(ErrorKind::WriteZero.into()),
@@ -79,10 +93,10 @@ pub fn write_whole(stream: &impl AsFd, text: &[u8]) -> io::Result<()> {
     let is_cancel = |error: &io::Error| Cancelled::find(error).is_some();
     match go_on() {
         // Relaxed: it orders nothing.
-        Err(error) if is_cancel(&error) && !GIVEN_UP.load(Ordering::Relaxed) => {
+        Err(error) if is_cancel(&error) && !given_up.load(Ordering::Relaxed) => {
             let outcome = shield_for(MOMENT, go_on);
             if outcome.as_ref().is_err_and(is_cancel) {
-                GIVEN_UP.store(true, Ordering::Relaxed);
+                given_up.store(true, Ordering::Relaxed);
             }
             outcome
         }

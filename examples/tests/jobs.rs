@@ -9,12 +9,12 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process;
+use std::process::{self, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use run::{Live, Run, in_order, row};
+use run::{Live, Run, fill, in_order, row};
 
 /// Longer than any test takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -188,6 +188,76 @@ fn a_signal_ends_all_when_the_output_is_not_read() {
     let output = jobs.end();
     assert_eq!(output.status.code(), Some(143), "{output:?}");
     assert_eq!(row(&output.stderr, "threads left:"), "none");
+}
+
+/// A job whose output does not fit into what holds it until it is read.
+const UNREAD: &str = "head -c 5000000 /dev/zero";
+
+#[test]
+fn an_output_that_is_not_read_holds_up_no_errors_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, begun) = (folder.path().join("commands"), folder.path().join("begun"));
+    let other = format!(
+        "until [ -e {} ]; do sleep 0.01; done; echo words >&2",
+        begun.display()
+    );
+    fs::write(&file, format!("{UNREAD}\n{other}\n")).unwrap();
+    let (stdout, mut output) = UnixStream::pair().unwrap();
+    let (stderr, mut errors) = UnixStream::pair().unwrap();
+    let stdin = File::open(file).unwrap().into();
+    let streams = [
+        stdin,
+        OwnedFd::from(stdout).into(),
+        OwnedFd::from(stderr).into(),
+    ];
+    let jobs = Live::start_with("jobs", &[], streams);
+
+    output.read_exact(&mut [0]).unwrap();
+    fs::write(begun, "").unwrap();
+    errors.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut words = [0; 6];
+    errors.read_exact(&mut words).unwrap();
+    assert_eq!(words, *b"words\n");
+    jobs.terminate();
+    assert_eq!(jobs.end().status.code(), Some(143));
+}
+
+#[test]
+fn a_signal_ends_it_when_its_last_lines_are_not_read() {
+    let (stdin, mut commands) = UnixStream::pair().unwrap();
+    let (stderr, _errors) = UnixStream::pair().unwrap();
+    fill(&stderr);
+    let streams = [
+        OwnedFd::from(stdin).into(),
+        Stdio::piped(),
+        OwnedFd::from(stderr).into(),
+    ];
+    let mut jobs = Live::start_with("jobs", &[], streams);
+
+    // From its first output on, the program handles signals.
+    commands.write_all(b"echo begun\n").unwrap();
+    jobs.wait_for("begun");
+    jobs.terminate();
+    assert_eq!(jobs.end().status.code(), Some(143));
+}
+
+/// The report has the messages of the job, and does not fit into what holds it until it is read.
+#[test]
+fn a_signal_ends_it_when_its_report_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("commands");
+    fs::write(&file, format!("{UNREAD} >&2; exit 3")).unwrap();
+    let (stderr, errors) = UnixStream::pair().unwrap();
+    let stdin = File::open(file).unwrap().into();
+    let streams = [stdin, Stdio::piped(), OwnedFd::from(stderr).into()];
+    let jobs = Live::start_with("jobs", &[], streams);
+
+    let mut begin = [0; b"threads left: none\nError: ".len()];
+    errors.set_read_timeout(Some(PATIENCE)).unwrap();
+    (&errors).read_exact(&mut begin).unwrap();
+    assert_eq!(begin, *b"threads left: none\nError: ");
+    jobs.terminate();
+    assert_eq!(jobs.end().status.code(), Some(1));
 }
 
 /// Also one without an end of a line, which std keeps in a buffer.
