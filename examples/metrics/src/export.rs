@@ -105,7 +105,7 @@ impl Exporter {
         let longest = numbers.cancel_latency.longest();
         for (end, tasks) in numbers.cancel_latency.buckets() {
             let exported = self.exported.entry(end).or_default();
-            // The last bucket has no end that is a time.
+            // The last bucket ends at `Duration::MAX`. The longest time stands in for that.
             let time = end.min(longest).as_secs_f64();
             latency.record_many(time, (tasks - *exported) as usize);
             *exported = tasks;

@@ -13,11 +13,10 @@
 //! `export.rs` hands the stats to the crate `metrics`. It may be used as it is in other programs.
 
 mod export;
+mod output;
 mod serve;
 
 use std::fs::{self, File};
-use std::io::{Write, stdout};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +28,7 @@ use taskgroup::sync::Mutex;
 use taskgroup::{TaskGroup, io, timeout};
 
 use crate::export::{Exporter, LATENCIES};
+use crate::output::{print, report};
 
 /// How many files are read at once.
 const AT_ONCE: usize = 4;
@@ -51,9 +51,6 @@ fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(&*address)?;
     println!("listening on {}", listener.local_addr()?);
 
-    // A reader that does not read holds up a `println!`, and no cancel would end that.
-    let output = File::from(stdout().as_fd().try_clone_to_owned()?);
-    let output = &Mutex::new(io::Cancellable::new(output)?);
     let last = Mutex::new(None);
     let scope = TaskGroup::builder().name("checksums").limit(AT_ONCE);
     scope.scope(|g| {
@@ -76,8 +73,8 @@ fn main() -> anyhow::Result<()> {
         for path in files(Path::new(&folder))? {
             // The failure of one file is counted and printed, and the others go on.
             drop(g.spawn_isolated(move || {
-                let sum = checksum(&path).inspect_err(|error| eprintln!("{error:#}"))?;
-                Ok(writeln!(output.lock()?, "{sum}  {}", path.display())?)
+                let sum = checksum(&path).inspect_err(report)?;
+                Ok(print(format_args!("{sum}  {}", path.display()))?)
             }));
         }
         signal.wait()?;
@@ -87,10 +84,9 @@ fn main() -> anyhow::Result<()> {
 
     let latency = last.into_inner().unwrap_or_default();
     let (count, longest) = (latency.count(), latency.longest());
-    timeout(MOMENT, || {
-        let mut output = output.lock()?;
-        writeln!(output, "cancelled: {count}, the longest for {longest:?}")
-    })?;
+    let line = format!("cancelled: {count}, the longest for {longest:?}");
+    // None if the reader does not take the line in time.
+    let _: Option<()> = timeout(MOMENT, || print(line))?;
     Ok(())
 }
 

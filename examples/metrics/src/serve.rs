@@ -3,8 +3,11 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::time::Duration;
 
+use anyhow::anyhow;
 use taskgroup::net::{TcpListener, TcpStream};
 use taskgroup::{io, timeout};
+
+use crate::output::report;
 
 /// Longer than a scraper on the same machine takes.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -28,8 +31,8 @@ pub(crate) fn pages(
         taskgroup::checkpoint()?;
         match outcome {
             Ok(Some(())) => {}
-            Ok(None) => eprintln!("a scrape took longer than {PATIENCE:?}"),
-            Err(error) => eprintln!("a scrape failed: {error}"),
+            Ok(None) => report(&anyhow!("a scrape took longer than {PATIENCE:?}")),
+            Err(error) => report(&anyhow!(error).context("a scrape failed")),
         }
     }
     Ok(())

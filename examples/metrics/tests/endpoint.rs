@@ -37,16 +37,19 @@ impl Drop for Program {
 
 impl Program {
     fn start(folder: &Path) -> Self {
-        let (stdout, reader) = UnixStream::pair().unwrap();
-        Self::start_into(folder, stdout, reader)
+        Self::start_with(folder, UnixStream::pair().unwrap(), Stdio::null())
     }
 
-    /// Starts it with this stdout, which has this other end.
-    fn start_into(folder: &Path, stdout: UnixStream, reader: UnixStream) -> Self {
+    /// Starts it with a stdout, which has this other end, and a stderr.
+    fn start_with(
+        folder: &Path,
+        (stdout, reader): (UnixStream, UnixStream),
+        stderr: Stdio,
+    ) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_taskgroup-metrics"))
             .arg(folder)
             .stdout(OwnedFd::from(stdout))
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .expect("it starts");
         let mut stdout = BufReader::new(reader);
@@ -143,9 +146,15 @@ fn the_page_has_the_tasks_of_the_group_and_of_the_process() {
     end_by_signal(program);
 }
 
-/// Scrapes the page until so many files have been read. No counter falls from one scrape to the
-/// next.
+/// Scrapes the page until so many files have been read.
 fn scrape_until_ended(program: &Program, files: f64) {
+    scrape_until(program, |page| {
+        page.ended("checksums", "finished") + page.ended("checksums", "failed") == files
+    });
+}
+
+/// Scrapes the page until the condition holds. No counter falls from one scrape to the next.
+fn scrape_until(program: &Program, condition: impl Fn(&Page) -> bool) {
     let begun = Instant::now();
     let mut before = program.scrape();
     loop {
@@ -156,8 +165,7 @@ fn scrape_until_ended(program: &Program, files: f64) {
             }
         }
         before = page;
-        let ended = before.ended("checksums", "finished") + before.ended("checksums", "failed");
-        if ended == files {
+        if condition(&before) {
             break;
         }
         assert!(begun.elapsed() < PATIENCE, "{before:#?}");
@@ -195,24 +203,53 @@ fn assert_types_and_labels(page: &Page) {
     );
 }
 
+/// Writes until there is no room.
+fn fill(mut stream: &UnixStream) {
+    // The program shares this flag; its writes never rely on it.
+    stream.set_nonblocking(true).unwrap();
+    let full = loop {
+        if let Err(error) = stream.write(&[b'.'; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    stream.set_nonblocking(false).unwrap();
+}
+
 /// Neither the tasks nor the last line have room.
 #[test]
 fn a_signal_ends_it_when_its_output_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("0"), "text").unwrap();
-    let (mut near, far) = UnixStream::pair().unwrap();
-    let mut program = Program::start_into(folder.path(), near.try_clone().unwrap(), far);
+    let (near, far) = UnixStream::pair().unwrap();
+    let stdout = (near.try_clone().unwrap(), far);
+    let mut program = Program::start_with(folder.path(), stdout, Stdio::null());
     scrape_until_ended(&program, 1.0);
+    fill(&near);
+    assert_ends_by_signal(&mut program);
+}
 
-    near.set_nonblocking(true).unwrap();
-    let full = loop {
-        if let Err(error) = near.write(&[b'.'; 4096]) {
-            break error;
-        }
-    };
-    assert_eq!(full.kind(), ErrorKind::WouldBlock);
-    near.set_nonblocking(false).unwrap();
+/// The files fail, and each of their tasks waits to say so.
+#[test]
+fn a_signal_ends_it_when_its_errors_are_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in 0..FILES {
+        symlink("/nothing/is/here", folder.path().join(file.to_string())).unwrap();
+    }
+    let (stderr, _far) = UnixStream::pair().unwrap();
+    fill(&stderr);
+    let stderr = OwnedFd::from(stderr).into();
+    let mut program = Program::start_with(folder.path(), UnixStream::pair().unwrap(), stderr);
 
+    // No other task has a permit.
+    scrape_until(&program, |page| {
+        page.value("checksums_tasks_running") == 5.0
+    });
+    assert_ends_by_signal(&mut program);
+}
+
+/// Sends the program a signal, and waits for its end.
+fn assert_ends_by_signal(program: &mut Program) {
     kill_process(Pid::from_child(&program.child), Signal::TERM).unwrap();
     let begun = Instant::now();
     let status = loop {
