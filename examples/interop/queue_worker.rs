@@ -66,7 +66,7 @@ mod queue {
         let config = arguments.next().context("a connection string is missing")?;
         let mut config: Config = config.parse()?;
         config.connect_timeout(Duration::from_secs(10));
-        // A database out of reach is a connection that is lost.
+        // If the database does not acknowledge for so long, the connection counts as lost.
         config.tcp_user_timeout(GRACE);
         let workers = arguments.next().map_or(Ok(4), |number| number.parse())?;
         let patience = arguments.next().map_or(Ok(60), |number| number.parse())?;
@@ -140,8 +140,8 @@ mod queue {
         let (id, url): (i64, String) = (job.get(0), job.get(1));
         println!("job {id}: begun");
         let answered = call(agent, &url, patience).and_then(|answer| {
-            // Text in PostgreSQL has no NUL, for example. A refusal ends a part of the transaction
-            // alone: the lock of the row is kept.
+            // The table refuses some texts, such as one with a NUL. The savepoint keeps the
+            // transaction, and with it the lock of the row.
             let mut part = transaction.transaction()?;
             part.execute("UPDATE jobs SET answer = $2 WHERE id = $1", &[&id, &answer])?;
             Ok(part.commit()?)

@@ -287,7 +287,9 @@ fn a_call_that_takes_too_long_is_a_failure() {
     let Some(mut queue) = queue("slow") else {
         return;
     };
-    let _worker = Worker::start_with(&[&queue.url, "1", "0"]);
+    let _worker = Worker::start_with(&[&queue.url, "1", "1"]);
     queue.add(1);
+    // One that is dropped would be answered.
+    let _unanswered = [(); 3].map(|()| queue.call());
     until(|| queue.number("failures = 3 AND error = 'no answer in time'") == 1);
 }
