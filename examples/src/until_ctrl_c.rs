@@ -29,6 +29,8 @@ pub fn until_ctrl_c(program: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Res
     let _guard = signal.on_cancel(move || _ = at.set(Instant::now()));
     let token = PROGRAM.get_or_init(|| signal.child());
     let outcome = token.run(program);
+
+    // In the scope of the program: a Ctrl-C also ends a print that no one reads.
     token.run(|| println!("threads left: {}", left_behind()));
     if let Some(cancelled) = signal.cancelled() {
         // A cancel wakes the program before it runs callbacks: all may be over by then.
