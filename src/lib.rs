@@ -264,14 +264,14 @@
 //!   workers, outside of any scope. It cannot leave the scopes and the calls of
 //!   [`with_cancel_hook`], or end the tasks, that it was forked in, since their other threads are
 //!   not there: end it by `_exit`. Tokens, groups, channels and locks that were made before are
-//!   copies, in which another thread may have been: do not wait for them, cancel them, or drop
-//!   them. Do not touch what a task borrows from another thread. The process must have used the
-//!   crate before, or not use it for the first time during the `fork`. Locks of others may stay
-//!   locked in the child: those of `tracing`, of the standard streams, of signal-hook, if another
-//!   thread set a handler at that moment, and one of std's, if another thread started or ended:
-//!   then no thread can start in the child. One of some 3 000 children met that beside six busy
-//!   threads. This is tested on Linux with glibc. A process made by `_Fork`, or by the system call
-//!   itself, is not supported.
+//!   copies, in which another thread may have been: do not wait for them, cancel them or drop them,
+//!   unless no other thread used them. Do not touch what a task borrows from another thread. The
+//!   process must have used the crate before, or not use it for the first time during the `fork`.
+//!   Locks of others may stay locked in the child: those of `tracing`, of the standard streams, of
+//!   signal-hook, if another thread set a handler at that moment, and one of std's, if another
+//!   thread started or ended: then no thread can start in the child. One of some 3 000 children met
+//!   that beside six busy threads. This is tested on Linux with glibc. A process made by `_Fork`,
+//!   or by the system call itself, is not supported.
 //!
 //! # What runs, and what hangs
 //!

@@ -19,7 +19,7 @@ pub(crate) enum OwnedBy {
     Foreign,
 }
 
-/// The way from a node up to another.
+/// How a cancel can come from a node above down to another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Passage {
     Open,
@@ -60,8 +60,8 @@ impl Node {
                 return true;
             }
 
-            // So a check in a region that is spared finds nothing. Where the ways have forked,
-            // another one may be open.
+            // A region closes the way, so a check in a spared region finds nothing. After a fork
+            // `passage` stays as it is: another branch may be open.
             if !nodes.have_forked() {
                 passage = passage.above(node);
             }
@@ -69,9 +69,9 @@ impl Node {
         false
     }
 
-    /// Returns the cancel of the nearest node above from which a cancel that `counts` comes here,
-    /// with its grace, and the nodes of a way from there down to this one, the first one
-    /// right below it.
+    /// Returns the cancel that `counts` of this node, or of the nearest node above from which it
+    /// comes here, with its grace. Also returns the nodes from there down to this one, the upper
+    /// ones first; none if it is this node's own.
     pub(super) fn way_below_a_cancel(
         self: &Arc<Self>,
         counts: impl Fn(&Cancelled) -> bool,
@@ -105,8 +105,9 @@ impl Node {
 
     /// Returns the cancel of this node, with its grace, if it goes on through `passage`.
     ///
-    /// The clock does not matter: where a grace has passed, the cancel may have come down long ago,
-    /// and it is the region that ends then.
+    /// The clock does not matter. Where a grace has passed, the cancel may have come to the region
+    /// already, and only the region's own look ends it (`end_grace`). If the region were marked
+    /// ahead, no cancel might come to do the rest.
     fn cancel_through(&self, passage: Passage) -> Option<(Cancelled, Grace)> {
         if !self.is_flagged() {
             return None;
@@ -192,7 +193,8 @@ impl<'a> Ancestors<'a> {
         }
     }
 
-    /// Whether the nodes returned from now on need not be above all those before.
+    /// Whether the way has forked: a node returned from now on need not be above every node before
+    /// it.
     fn have_forked(&self) -> bool {
         self.seen.is_some()
     }

@@ -59,6 +59,9 @@ impl Node {
     /// A cancel comes down node by node, and wakes threads on its way. What such a thread does can
     /// be seen here before this node is marked. The cancel was recorded above before that, so it is
     /// found. A cancel that spares the region that this node is in is not on its way here.
+    ///
+    /// If it finds one, it marks the node ahead, so that later checks say the same. A grace that has
+    /// passed by the clock, but has not ended here, is reported and not marked.
     fn check_ancestors(self: &Arc<Self>) -> Result<(), Cancelled> {
         self.expire();
         if self.and_ancestors().any(|node| node.is_flagged()) && !self.mark_way_ahead(|_| true) {
@@ -69,7 +72,7 @@ impl Node {
 
     /// Returns a cancel above that has spared this node so far, and whose grace has passed by the
     /// clock. Nothing is marked: the end of the grace may have come to the region by now, and then
-    /// no thread would come to do the rest.
+    /// no cancel would come to do the rest.
     fn cancel_after_its_grace(self: &Arc<Self>) -> Option<Cancelled> {
         let now = Instant::now();
         self.and_ancestors().find_map(|node| {

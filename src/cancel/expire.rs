@@ -41,9 +41,9 @@ impl Node {
 
             // The first of several deadlines is the cause of the cancel.
             for (at, due, node) in due {
-                // So is a cancel from above that came before the deadline, though another thread is
-                // still handing it down. A node that is cancelled has its cause, and the deadline
-                // only ends its grace.
+                // A cancel from above that came before the deadline is the cause, even if another
+                // thread is still handing it down. The deadline of a cancelled node only ends its
+                // grace.
                 //
                 // fault: deadline-overtakes-an-earlier-cancel
                 if due == Due::Deadline && !node.is_flagged() {
@@ -420,7 +420,8 @@ mod tests {
                 let request = CancelCause::Requested { reason: None };
                 node.cancel_sparing(request, Location::caller(), grace);
             }
-            assert_eq!(nested.next_limit(), Some(soon));
+            let limit = nested.next_limit();
+            assert!(limit == Some(soon) || soon <= Instant::now(), "{limit:?}");
             while Instant::now() < soon {}
             assert!(nested.is_cancelled(), "own first: {own_comes_first}");
         }

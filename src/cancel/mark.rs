@@ -90,8 +90,10 @@ impl Node {
     }
 
     /// Like [`mark_ahead`](Self::mark_ahead), for a cancel that came before `instant` or at it.
-    pub(super) fn mark_ahead_of(self: &Arc<Self>, instant: Instant) -> bool {
-        self.is_below_a_cancel() && self.mark_way_ahead(|cancelled| cancelled.since() <= instant)
+    pub(super) fn mark_ahead_of(self: &Arc<Self>, instant: Instant) {
+        if self.is_below_a_cancel() {
+            self.mark_way_ahead(|cancelled| cancelled.since() <= instant);
+        }
     }
 
     /// Does the work of [`mark_ahead`](Self::mark_ahead), for a cancel that `counts`.

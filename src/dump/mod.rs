@@ -50,8 +50,9 @@ struct Installed {
 
 per_process! {
     /// Held by the thread that prints, so that the lines of two signals do not mix. The lock of
-    /// std, since a wait for one of `parking_lot` may allocate. Only the threads of dumps take it,
-    /// and that of a parent may have it for as long as its standard error is not read.
+    /// std, since a wait for one of `parking_lot` may allocate. Only the threads of dumps take it.
+    /// In a child of `fork` the copy may stay locked: the thread of the parent holds it for as long
+    /// as its standard error is not read.
     static PRINTS: StdMutex<()> = StdMutex::new(());
 }
 

@@ -359,7 +359,7 @@ pub(crate) fn park() {
     let _ = receiver.recv();
 }
 
-/// Tries until there is a value, which another thread is about to allow.
+/// Calls `get` until it returns a value, which another thread is about to make possible.
 pub(crate) fn wait_until<T>(mut get: impl FnMut() -> Option<T>) -> T {
     loop {
         match get() {

@@ -312,7 +312,7 @@ pub(crate) fn yield_now() {
 /// How long a thread sleeps between two tries, once it has tried for a while.
 const PAUSE: Duration = Duration::from_micros(50);
 
-/// Tries until there is a value, which another thread is about to allow.
+/// Calls `get` until it returns a value, which another thread is about to make possible.
 pub(crate) fn wait_until<T>(mut get: impl FnMut() -> Option<T>) -> T {
     let backoff = Backoff::new();
     loop {

@@ -273,6 +273,8 @@ impl OpenGroups {
     /// Returns whether a group is on the list now. A reader that finds none need not be counted:
     /// it looks at no place.
     pub(crate) fn has_any(&self) -> bool {
+        // Relaxed: a reader that finds none reads no place. It does not meet the owner, so a look
+        // for stalls must not rely on this.
         self.len.load(Ordering::Relaxed) != 0
     }
 

@@ -203,7 +203,7 @@ impl<'s> Stream<'s> {
         let first = self.state.check_sending().and_then(|()| send(0));
         match first {
             Ok(sent) if sent >= length || sent == 0 => Ok(sent),
-            // Not looked for a cancel again: the error may be one that is given once.
+            // No second look for a cancel: the system may report this error only once.
             Err(error) if !is_to_be_repeated(&error) => self.end_of_write(0, error),
             first => self.send_further(first, length, send),
         }

@@ -101,7 +101,8 @@
 // 5. A child of `fork` has the actions and none of the tokens. So before `fork` returns it clears
 //    `received`, and sets `ends` where the actions stand in for the default action. It takes other
 //    actions back when it first uses this module. Until its first token for a signal, the actions
-//    wake the thread of the parent, which finds nothing.
+//    wake the thread of the parent, which finds nothing. A child that does not know its actions
+//    leaves them: a handler of the program is still called, and the second signal ends the child.
 //
 // # Lock order
 //

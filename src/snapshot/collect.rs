@@ -79,8 +79,8 @@ impl Collected {
         lanes::all().for_each(|lane| collected.take_batch(lane));
         lanes::all().for_each(|lane| collected.take_groups(lane));
         lanes::all().for_each(|lane| collected.take_batch(lane));
-        let workers = Arc::from(workers::THREAD_NAME);
-        lanes::all().for_each(|lane| collected.take_thread(lane, &workers));
+        let worker_name = Arc::from(workers::THREAD_NAME);
+        lanes::all().for_each(|lane| collected.take_thread(lane, &worker_name));
         collected
     }
 
@@ -128,8 +128,8 @@ impl Collected {
         }
     }
 
-    /// Copies a thread. `workers` is the name of each worker.
-    fn take_thread(&mut self, lane: &'static Lane, workers: &Arc<str>) {
+    /// Copies a thread.
+    fn take_thread(&mut self, lane: &'static Lane, worker_name: &Arc<str>) {
         let view = match lane.view() {
             None => return,
             Some(Err(lanes::Busy)) => {
@@ -141,7 +141,7 @@ impl Collected {
 
         // What a busy lock keeps back is a name, no task.
         let name = if view.is_worker {
-            Ok(Some(Arc::clone(workers)))
+            Ok(Some(Arc::clone(worker_name)))
         } else {
             thread_name(lane, &view)
         };

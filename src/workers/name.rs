@@ -1,6 +1,6 @@
 //! The names of threads, as the operating system shows them.
 
-/// The name of each worker, which it has in std for as long as it lives.
+/// The name of each worker in std. `ThreadName` changes only the name that the system shows.
 pub(crate) const THREAD_NAME: &str = "taskgroup";
 
 /// While it lives, this thread has another name.

@@ -101,13 +101,14 @@ fn a_child_of_a_plain_task_is_outside_of_its_group() {
         let group = TaskGroup::builder().limit(1).timeout(LONG);
         group
             .scope(|g| {
-                // No task runs in place, since the body waits for none before it has forked.
+                // The body waits for no task before both have forked, so none runs in place.
                 let _handle = g.spawn(|| {
                     begins.wait()?;
                     forks();
                     Ok(tells.send(())?)
                 });
-                // Before the task begins: without a handle it has another frame.
+                // Its handle is dropped before it begins, so it has the frame of a task without a
+                // handle.
                 drop(g.spawn(|| {
                     forks();
                     Ok(tells.send(())?)

@@ -24,7 +24,8 @@ fn a_signal_ends_a_child_that_has_no_token() {
         assert_eq!(status, WaitStatus::Signaled(child, Signal::SIGINT, false));
         assert!(!token.is_cancelled());
 
-        // The token of the parent can be dropped in the child, and the second signal ends it.
+        // A token that no other thread was using can be dropped in the child, and the second signal
+        // ends the child.
         let child = start_child(|| {
             drop(token.clone());
             use_signals();
@@ -61,7 +62,8 @@ fn assert_dumps() {
     assert!(first.contains(&ours), "{first}");
 }
 
-/// The thread of the parent is in the middle of a dump, and so is its copy in the child.
+/// The thread of the parent holds the lock of a dump, and the copy of that lock in the child is
+/// locked too.
 #[test]
 fn a_child_prints_a_dump_while_its_parent_cannot() {
     support::alone("a_child_prints_a_dump_while_its_parent_cannot", || {

@@ -1,8 +1,9 @@
 //! Cancels that come down a tree at the same time, step by step, in random orders.
 //!
-//! The steps are those between which a thread holds no lock: one node that a cancel comes to, or
-//! that a look marks ahead, the begin and the end of the lifting of a shield. In the end each node
-//! must be as the tree and the cancels say, whatever their order.
+//! A step is one node that a cancel comes to, one node that a look marks ahead, or the begin or the
+//! end of the lifting of a shield. The end of a lifting, the making of a node and a delivery are one
+//! step each, though they take several locks. In the end each node must be as the tree and the
+//! cancels say, whatever their order.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::Location;
@@ -16,10 +17,15 @@ use super::{Delivery, Grace, Node, Route};
 use crate::cancel::id::TokenId;
 use crate::{CancelCause, CancelToken, Cancelled};
 
-/// More nodes make the orders no more different.
+/// More nodes do not lead to other orders.
 const MOST_NODES: usize = 14;
 
-/// A step; the numbers choose nodes and threads among those that there are.
+/// Further than any grace of a step: the steps lift shields, not the clock.
+const FAR: Duration = Duration::from_secs(10 * HOUR);
+
+const HOUR: u64 = 3_600;
+
+/// A step. The numbers choose a node or a thread.
 #[derive(Clone, Debug)]
 enum Step {
     Child(usize, Option<usize>),
@@ -117,13 +123,13 @@ impl World {
             Step::TaskNode(group) if has_room => self.add(Node::of_task(&self.node(group))),
             Step::Region(outer) if has_room => self.add(Node::winding_down(&self.node(outer))),
             Step::Shielded(outer) if has_room => {
-                self.add(Node::shielded(self.node(outer), self.began));
+                self.add(Node::shielded(self.node(outer), self.began + FAR));
             }
             Step::Cancel(node, spared) => {
                 let grace = match spared {
                     Spared::Not => Grace::Over,
                     Spared::For(hours) => {
-                        Grace::Until(self.began + u32::from(hours) * Duration::from_secs(3_600))
+                        Grace::Until(self.began + u32::from(hours) * Duration::from_secs(HOUR))
                     }
                     Spared::Endless => Grace::Endless,
                 };
@@ -153,8 +159,8 @@ impl World {
     }
 
     fn cancel(&mut self, node: Arc<Node>, grace: Grace, route: Route) {
-        // The region of a grace that has been cancelled itself has two graces. They are compared
-        // where the clock passes them, and it passes none here.
+        // A region that was cancelled itself with a grace has that grace and the one around it.
+        // Only the clock decides between them, and no time passes here: see the tests of `expire`.
         if grace != Grace::Over && node.grace_end().is_some() {
             return;
         }

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::completions::Completions;
 use super::deferred_drops::DeferredDrops;
@@ -279,13 +281,52 @@ fn tasks_that_are_given_back_come_first_and_in_their_order() {
 
             let state = &g.core().state;
             let batch = TaskBatch::new(Arc::clone(state));
-            batch.put(state.queue.lock().tasks.drain(..3).collect());
+            batch.put(state.queue.lock().tasks.drain(..3));
             batch.give_back();
             leave.send(())?;
             Ok(())
         })
         .unwrap();
     assert_eq!(order.into_inner().unwrap(), [0, 1, 2, 3, 4]);
+}
+
+/// A snapshot that finds a task neither in the queue nor in a batch misses it.
+#[test]
+fn a_task_does_not_leave_the_queue_or_a_batch_before_it_can_enter_the_other() {
+    TaskGroup::scope(|g| {
+        let state = &g.core().state;
+        // A group that seems to be listed is not listed again, so no worker comes.
+        state.queue.lock().listed = true;
+        let tasks = [(); 9].map(|()| g.spawn(|| Ok(())));
+        let batch = &TaskBatch::new(Arc::clone(state));
+        let stay = |task_count: &dyn Fn() -> Option<usize>, count| {
+            let until = Instant::now() + Duration::from_millis(100);
+            while Instant::now() < until {
+                // None if it is locked: a snapshot counts that.
+                assert!(
+                    task_count().is_none_or(|found| found == count),
+                    "a task has left"
+                );
+            }
+        };
+
+        thread::scope(|threads| {
+            let locked = batch.batch.lock();
+            threads.spawn(|| state.take_rest(&mut state.queue.lock(), 3, batch));
+            stay(&|| Some(state.queue.try_lock()?.tasks.len()), tasks.len());
+            drop(locked);
+        });
+        thread::scope(|threads| {
+            let locked = state.queue.lock();
+            threads.spawn(|| batch.give_back());
+            stay(&|| Some(batch.batch.try_lock()?.tasks.len()), 2);
+            drop(locked);
+        });
+
+        state.queue.lock().listed = false;
+        tasks.into_iter().try_for_each(|task| Ok(task.join()?))
+    })
+    .unwrap();
 }
 
 #[test]
@@ -307,7 +348,8 @@ fn a_batch_is_shown_from_its_first_tasks_on() {
 
         let mut shown = ShownBatch::new(Arc::new(TaskBatch::new(Arc::clone(state))));
         let without_tasks = seen();
-        shown.put(state.queue.lock().tasks.drain(..).collect());
+        shown.show();
+        shown.batch.put(state.queue.lock().tasks.drain(..));
         let with_tasks = seen();
         shown.batch.give_back();
         let given_back = seen();
@@ -423,7 +465,7 @@ fn a_task_that_another_thread_claims_as_it_is_begun_is_counted_once() {
         taken.expect("a task is queued")
     };
     let from_batch = |batch: &TaskBatch| {
-        batch.put(batch.state.queue.lock().tasks.drain(..1).collect());
+        batch.put(batch.state.queue.lock().tasks.drain(..1));
         batch.next(None).expect("a task is in the batch")
     };
     let once = [1, 0, 1, 1];
@@ -444,7 +486,7 @@ fn a_task_that_another_thread_claims_as_it_is_begun_is_counted_once() {
 /// Runs `count` tasks without a handle as a worker does, in one batch that it then reports.
 fn run_in_a_batch(state: &Arc<GroupState>, count: usize) {
     let batch = TaskBatch::new(Arc::clone(state));
-    batch.put(state.queue.lock().tasks.drain(..count).collect());
+    batch.put(state.queue.lock().tasks.drain(..count));
     let mut last = None;
     while let Some(taken) = batch.next(last.take()) {
         last = Some(state.dispatch(taken));

@@ -92,7 +92,7 @@ impl TaskBatch {
         }
     }
 
-    pub(super) fn put(&self, tasks: Vec<ErasedTask>) {
+    pub(super) fn put(&self, tasks: impl Iterator<Item = ErasedTask>) {
         self.batch.lock().tasks.extend(tasks);
     }
 
@@ -124,7 +124,8 @@ impl TaskBatch {
     }
 }
 
-/// The batch of a worker. The lane of its thread shows it from the first tasks that are put there.
+/// The batch of a worker. The lane of its thread shows it from the first [`show`](Self::show) until
+/// this is dropped.
 pub(super) struct ShownBatch {
     pub(super) batch: Arc<TaskBatch>,
     is_shown: bool,
@@ -138,14 +139,13 @@ impl ShownBatch {
         }
     }
 
-    pub(super) fn put(&mut self, tasks: Vec<ErasedTask>) {
-        // A worker whose tasks all block has at most one at a time. A snapshot of ten thousand such
-        // workers would lock all their batches.
+    /// Shows the batch, before tasks may be put there. A worker whose tasks all block has at most
+    /// one at a time: a snapshot of ten thousand such workers need not lock their batches.
+    pub(super) fn show(&mut self) {
         if !self.is_shown {
             self.is_shown = true;
             show_batch(Some(self.batch.clone()));
         }
-        self.batch.put(tasks);
     }
 }
 
@@ -166,8 +166,10 @@ fn show_batch(batch: Option<Arc<dyn Describe>>) {
 
 impl LocalBatch for TaskBatch {
     fn give_back(&self) {
-        let batch = std::mem::take(&mut *self.batch.lock());
+        // As in `take_rest`, no task is for a moment neither in the queue nor in the batch: a
+        // snapshot would miss it.
         let mut queue = self.state.queue.lock();
+        let batch = std::mem::take(&mut *self.batch.lock());
 
         // To the front and from the back, so that they come next and in their order.
         for task in batch.tasks.into_iter().rev() {
@@ -194,19 +196,19 @@ impl LocalBatch for TaskBatch {
 }
 
 impl GroupState {
-    /// Takes the next tasks that a worker may begin, the first of them apart, and reports `ends`.
-    /// Takes the group off the list if it has none left (invariant 5).
-    fn take_batch(
+    /// Takes the next task that a worker may begin, calls `take_rest` for those behind it, and
+    /// reports `ends`. Takes the group off the list if it has none left (invariant 5).
+    fn take_first(
         self: &Arc<Self>,
-        size: usize,
         ends: EndCounts,
-    ) -> Option<(TakenTask, Vec<ErasedTask>)> {
+        take_rest: impl FnOnce(&mut TaskQueue),
+    ) -> Option<TakenTask> {
         let mut drops = DeferredDrops::default();
         let mut queue = self.queue.lock();
         let wake = queue.enter(ends);
         let first = queue.take(self.limit, &mut drops);
-        let taken = first.map(|first| (first, self.take_rest(&mut queue, size)));
-        if taken.is_some() {
+        if first.is_some() {
+            take_rest(&mut queue);
             queue.note_running(self.ended_from_queue.load(Relaxed));
         }
 
@@ -222,20 +224,15 @@ impl GroupState {
         if let Some(owner) = wake {
             owner.unpark();
         }
-        taken
+        first
     }
 
-    /// Takes the rest of a batch of `size` tasks, at most a quarter of the queue. A limited group
-    /// gives out one task at a time, since each needs a permit.
-    fn take_rest(&self, queue: &mut TaskQueue, size: usize) -> Vec<ErasedTask> {
-        let size = if self.is_limited() {
-            1
-        } else {
-            size.min(queue.tasks.len() / 4 + 1)
-        };
-
+    /// Moves the rest of a batch of `size` tasks, at most a quarter of the queue, to `batch`.
+    /// Returns whether there is one. The lock of the batch is taken inside that of the queue.
+    pub(super) fn take_rest(&self, queue: &mut TaskQueue, size: usize, batch: &TaskBatch) -> bool {
+        let size = size.min(queue.tasks.len() / 4 + 1);
         if size == 1 {
-            return Vec::new();
+            return false;
         }
 
         // While the owner runs tasks from the front, workers take theirs from the back, out of its
@@ -245,29 +242,37 @@ impl GroupState {
         } else {
             0
         };
-        queue.tasks.drain(from..from + size - 1).collect()
+        batch.put(queue.tasks.drain(from..from + size - 1));
+        true
     }
 
-    /// Takes the next batch into `batch` and returns its first task. Reports the tasks that have
-    /// ended.
+    /// Takes the next batch, moves all but its first task to `shown`, and returns the first. Reports
+    /// the tasks that have ended.
     fn refill(
         self: &Arc<Self>,
         shown: &mut ShownBatch,
         size: usize,
         worker: &Worker,
     ) -> Option<TakenTask> {
-        let (first, rest) = self.take_batch(size, shown.batch.take_ends())?;
-        if rest.is_empty() {
-            worker.clear_batch_flag();
-            return Some(first);
+        // A limited group gives out one task at a time, since each needs a permit.
+        let size = if self.is_limited() { 1 } else { size };
+        if size > 1 {
+            shown.show();
         }
 
+        let batch = &shown.batch;
+        let mut has_rest = false;
+        let take_rest = |queue: &mut TaskQueue| has_rest = self.take_rest(queue, size, batch);
         // The flag is set last, so that tasks that stay in a batch are never without it.
         //
         // fault: batch-is-announced-before-it-is-there
-        shown.put(rest);
-        worker.flag_batch();
-        workers::ensure_monitor();
+        let first = self.take_first(batch.take_ends(), take_rest)?;
+        if has_rest {
+            worker.flag_batch();
+            workers::ensure_monitor();
+        } else {
+            worker.clear_batch_flag();
+        }
         Some(first)
     }
 }
@@ -320,7 +325,7 @@ impl Source for GroupState {
     }
 
     fn start_apart(self: Arc<Self>) {
-        while let Some((taken, _)) = self.take_batch(1, EndCounts::default()) {
+        while let Some(taken) = self.take_first(EndCounts::default(), |_| ()) {
             // Without a worker there is no local batch, so each end is reported at once.
             match self.dispatch(taken) {
                 Dispatched::Ended(end, _) => self.leave(end, TaskPermit::None),
@@ -331,7 +336,7 @@ impl Source for GroupState {
     }
 
     fn refuse(self: Arc<Self>, error: io::Error) {
-        let Some((taken, _)) = self.take_batch(1, EndCounts::default()) else {
+        let Some(taken) = self.take_first(EndCounts::default(), |_| ()) else {
             return;
         };
         match taken.task.refuse(error) {
