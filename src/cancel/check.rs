@@ -60,8 +60,8 @@ impl Node {
     /// be seen here before this node is marked. The cancel was recorded above before that, so it is
     /// found. A cancel that spares the region that this node is in is not on its way here.
     ///
-    /// If it finds one, it marks the node ahead, so that later checks say the same. A grace that has
-    /// passed by the clock, but has not ended here, is reported and not marked.
+    /// If it finds one, it marks the node ahead, so that later checks say the same. A grace that
+    /// has passed by the clock, but has not ended here, is reported and not marked.
     fn check_ancestors(self: &Arc<Self>) -> Result<(), Cancelled> {
         self.expire();
         if self.and_ancestors().any(|node| node.is_flagged()) && !self.mark_way_ahead(|_| true) {

@@ -1,8 +1,8 @@
 //! Cancels that come down a tree at the same time, step by step, in random orders.
 //!
 //! A step is one node that a cancel comes to, one node that a look marks ahead, or the begin or the
-//! end of the lifting of a shield. The end of a lifting, the making of a node and a delivery are one
-//! step each, though they take several locks. In the end each node must be as the tree and the
+//! end of the lifting of a shield. The end of a lifting, the making of a node and a delivery are
+//! one step each, though they take several locks. In the end each node must be as the tree and the
 //! cancels say, whatever their order.
 
 use std::collections::{HashMap, VecDeque};

@@ -246,8 +246,8 @@ impl GroupState {
         true
     }
 
-    /// Takes the next batch, moves all but its first task to `shown`, and returns the first. Reports
-    /// the tasks that have ended.
+    /// Takes the next batch, moves all but its first task to `shown`, and returns the first.
+    /// Reports the tasks that have ended.
     fn refill(
         self: &Arc<Self>,
         shown: &mut ShownBatch,
